@@ -1,0 +1,1 @@
+"""What the platform makes: requests, datasets, features, models, evaluations, packages, endpoints and their reports."""

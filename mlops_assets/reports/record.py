@@ -1,0 +1,106 @@
+"""The record of one training: everything its report, its comment and its history file say, as data.
+
+Rendering it is in ``report``; this module only defines it. The JSON of this model is ``training_history/<training_id>.json``.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, JsonValue
+
+from mlops_assets.data.dataset import QualityCheck
+from mlops_assets.request.schema import Frozen, TrainingRequest
+from mlops_assets.request.vocabulary import Language
+
+Outcome = Literal["deployed", "below_threshold", "failed"]
+Phase = Literal["request", "plan", "data", "features", "training", "evaluation", "package", "deployment"]
+PHASES: tuple[Phase, ...] = ("request", "plan", "data", "features", "training", "evaluation", "package", "deployment")
+PhaseState = Literal["waiting", "running", "done", "failed", "skipped"]
+
+
+class PhaseProgress(Frozen):
+    """One row of the phase table."""
+
+    phase: Phase
+    state: PhaseState
+    seconds: float | None = None
+    detail: str = Field(default="", description="one line already in the issue's language: rows, features, a metric …")
+
+
+class GateDecision(Frozen):
+    """Whether the evaluation passed its threshold, and by how much."""
+
+    metric: str
+    direction: Literal["higher", "lower"]
+    value: float
+    threshold: float | None
+    passed: bool
+    suggestions: tuple[str, ...] = Field(default=(), description="keys of sentences on what can be changed (`suggestion.<key>`)")
+
+    @property
+    def shortfall(self) -> float:
+        """How far the value is on the wrong side of the threshold; 0 when it passed."""
+        if self.passed or self.threshold is None:
+            return 0.0
+        return abs(self.threshold - self.value)
+
+
+class DatasetFacts(Frozen):
+    dataset_id: str
+    version: str
+    target: str
+    rows: dict[str, int]
+    removed: dict[str, int]
+    split: str
+    features: int
+    classes: tuple[str, ...] = ()
+    checks: tuple[QualityCheck, ...] = ()
+    digest: str
+
+
+class ModelFacts(Frozen):
+    version: str
+    package_digest: str
+    uri: str = Field(description="where the package lies in the store")
+    mlflow_run_id: str | None = None
+    mlflow_model_version: str | None = None
+
+
+class EndpointFacts(Frozen):
+    environment: str
+    url: str
+    previous_version: str | None = None
+
+
+class TrainingRecord(Frozen):
+    """One finished training. Times are UTC in ISO 8601, durations in seconds."""
+
+    training_id: str
+    model_id: str
+    issue: int | None
+    attempt: int
+    outcome: Outcome
+    language: Language
+    started_at: str
+    finished_at: str
+    request: TrainingRequest
+    plan_digest: str
+    approved_by: str | None
+    code_version: str
+    environment: dict[str, str] = Field(description="python, platform and library versions that decide the numbers")
+    not_done: tuple[str, ...] = Field(default=(), description="keys of what was asked for and is not built (`not_done.<key>`)")
+    dataset: DatasetFacts | None = None
+    feature_digest: str | None = None
+    hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
+    training_seconds: float | None = None
+    curves: dict[str, list[float]] = Field(default_factory=dict)
+    metrics: dict[str, float] = Field(default_factory=dict)
+    per_class: dict[str, dict[str, float]] = Field(default_factory=dict)
+    confusion_matrix: list[list[int]] = Field(default_factory=list)
+    importance: dict[str, float] = Field(default_factory=dict)
+    gate: GateDecision | None = None
+    model: ModelFacts | None = None
+    endpoint: EndpointFacts | None = None
+    phases: tuple[PhaseProgress, ...] = ()
+    error: str | None = Field(default=None, description="headline of what went wrong, for a failed training")
