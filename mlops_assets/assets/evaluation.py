@@ -1,0 +1,104 @@
+"""Phase 3: the evaluation on the test split, and the gate that decides between package and operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dagster import AssetExecutionContext, AssetOut, MaterializeResult, MetadataValue, Output, asset, multi_asset
+
+from mlops_assets.assets.metadata import figure, numbers, table
+from mlops_assets.assets.step import Step
+from mlops_assets.partitions import model_lines
+from mlops_assets.reports.language import sentence
+from mlops_assets.reports.record import GateDecision
+from mlops_assets.reports.suggestions import decide_gate
+from mlops_assets.request.plan import Plan
+from mlops_assets.tasks.interface import EvaluationSummary, TrainSummary, installed_tasks
+from resources.artifacts import Artifact
+from resources.platform import Platform
+
+
+@asset(  # type: ignore[misc]
+    description="Metrics and figures on the test split.",
+    partitions_def=model_lines,
+    group_name="validation",
+    io_manager_key="artifacts",
+    required_resource_keys={"platform"},
+)
+def evaluation(
+    context: AssetExecutionContext, plan: Artifact, dataset: Artifact, features: Artifact, model: Artifact
+) -> MaterializeResult[object]:
+    """Measure the model on rows that nothing was fitted on."""
+    platform: Platform = context.resources.platform
+    approved = plan.read("plan.json", Plan)
+    with Step(context, platform, "evaluation", "evaluation", plan=plan, dataset=dataset, features=features, model=model) as step:
+        task = installed_tasks()[approved.task]
+        summary = task.evaluate(features.path, model.path, approved.request, step.folder)
+        step.write("results.json", summary)
+        gate = approved.gate_metric
+        step.done(
+            sentence(
+                "detail.evaluation", approved.request.language, metric=gate, value=f"{summary.metrics[gate]:.4f}", rows=summary.rows
+            )
+        )
+        per_class = [
+            (name, *(f"{value:.4f}" for value in values.values())) for name, values in summary.per_class.items()
+        ]
+        headers = ("class", *next(iter(summary.per_class.values()), {}))
+        return MaterializeResult(
+            value=step.finished or step.staged(f"evaluations/{step.training_id}"),
+            metadata={
+                **numbers(summary.metrics),
+                **numbers({"test_rows": summary.rows}),
+                **({"per_class": table(headers, per_class)} if per_class else {}),
+                **{name.removesuffix(".png"): figure(step.folder / name) for name in summary.figures},
+            },
+        )
+
+
+@multi_asset(  # type: ignore[misc]
+    name="gate",
+    description="Passes the model on, or asks the operator what to change.",
+    partitions_def=model_lines,
+    group_name="validation",
+    outs={
+        "approved_model": AssetOut(
+            is_required=False, io_manager_key="artifacts", description="A model that reached its threshold.",
+        ),
+        "operator_request": AssetOut(
+            is_required=False, io_manager_key="artifacts", description="By how much a model fell short, and what can be changed.",
+        ),
+    },
+    required_resource_keys={"platform"},
+)
+def gate(
+    context: AssetExecutionContext, plan: Artifact, model: Artifact, evaluation: Artifact
+) -> Iterator[Output[object]]:
+    """Compare the gate metric with the threshold and take one of the two branches."""
+    platform: Platform = context.resources.platform
+    approved = plan.read("plan.json", Plan)
+    measured = evaluation.read("results.json", EvaluationSummary)
+    decision = decide_gate(approved, model.read("summary.json", TrainSummary), measured)
+    branch = "approved_model" if decision.passed else "operator_request"
+    with Step(context, platform, branch, None, plan=plan, model=model, evaluation=evaluation) as step:
+        step.write("decision.json", decision)
+        if not decision.passed:
+            for phase in ("package", "deployment"):
+                platform.board.finish(
+                    step.training_id, phase, "skipped", sentence("detail.below_threshold", approved.request.language)
+                )
+        yield Output(
+            step.finished or step.staged(f"trainings/{step.training_id}/{branch}"),
+            output_name=branch,
+            metadata=_decision_metadata(decision),
+        )
+
+
+def _decision_metadata(decision: GateDecision) -> dict[str, object]:
+    return {
+        **numbers({"value": decision.value, "shortfall": decision.shortfall}),
+        **({} if decision.threshold is None else numbers({"threshold": decision.threshold})),
+        "metric": decision.metric,
+        "passed": MetadataValue.bool(decision.passed),
+        "suggestions": MetadataValue.json(list(decision.suggestions)),
+    }

@@ -1,0 +1,81 @@
+"""Phase 0: the training request of an issue, and the plan made from it."""
+
+from __future__ import annotations
+
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
+
+from mlops_assets.assets.metadata import numbers
+from mlops_assets.assets.step import Step
+from mlops_assets.data.dataset import DatasetVersion
+from mlops_assets.errors import NotFound
+from mlops_assets.partitions import model_lines
+from mlops_assets.reports.language import sentence
+from mlops_assets.request.schema import TrainingRequest
+from resources.artifacts import Artifact
+from resources.ledger import LineConfiguration
+from resources.platform import Platform
+
+GROUP = "request"
+OWNS = {"partitions_def": model_lines, "group_name": GROUP, "io_manager_key": "artifacts", "required_resource_keys": {"platform"}}
+
+
+@asset(description="The validated content of one issue, in canonical form.", **OWNS)  # type: ignore[call-overload,misc]
+def training_request(context: AssetExecutionContext) -> MaterializeResult[object]:
+    """The request of this run's training; a run started in the UI trains the line's current configuration again."""
+    platform: Platform = context.resources.platform
+    with Step(context, platform, "training_request", "request") as step:
+        try:
+            identity = platform.ledger.identity(step.training_id)
+        except NotFound:
+            identity = platform.front_desk.retrain(step.line, step.training_id)
+        request = platform.ledger.request(step.training_id)
+        platform.ledger.configure_line(
+            LineConfiguration(
+                model_id=identity.model_id, request=request, issue=identity.issue, training_id=identity.training_id
+            )
+        )
+        step.write("request.json", request)
+        step.write("identity.json", identity)
+        step.done(
+            sentence(
+                "detail.request", request.language, dataset=request.dataset.dataset_id, algorithm=request.algorithm, line=step.line
+            )
+        )
+        return MaterializeResult(
+            value=step.finished or step.staged(f"trainings/{step.training_id}/training_request"),
+            metadata={
+                "issue": identity.issue or 0,
+                "attempt": identity.attempt,
+                "algorithm": request.algorithm,
+                "dataset": request.dataset.dataset_id,
+                "request": MetadataValue.json(request.canonical()),
+            },
+        )
+
+
+@asset(description="What will run: request, detected characteristics, data and code version. Its digest is approved.", **OWNS)  # type: ignore[call-overload,misc]
+def plan(context: AssetExecutionContext, training_request: Artifact) -> MaterializeResult[object]:
+    """The plan of this training on the current version of its dataset, with its digest."""
+    platform: Platform = context.resources.platform
+    with Step(context, platform, "plan", "plan", training_request=training_request) as step:
+        request = training_request.read("request.json", TrainingRequest)
+        made = platform.front_desk.plan(step.training_id) or platform.front_desk.make_plan(request)
+        step.write("plan.json", made)
+        folder = platform.catalogue.folder(made.dataset_id, made.dataset_version)
+        version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        cost = (
+            sentence("detail.no_estimate", request.language)
+            if made.estimated_cost_usd is None
+            else f"${made.estimated_cost_usd:.2f}"
+        )
+        step.done(sentence("detail.plan", request.language, digest=made.digest[:12], cost=cost))
+        return MaterializeResult(
+            value=step.finished or step.staged(f"trainings/{step.training_id}/plan"),
+            metadata={
+                "plan_digest": made.digest,
+                "dataset_version": made.dataset_version,
+                "code_version": made.code_version,
+                **numbers({"rows": version.rows, "columns": len(version.columns), "not_done": len(made.not_done)}),
+                "plan": MetadataValue.json(made.model_dump(mode="json")),
+            },
+        )

@@ -1,0 +1,106 @@
+"""The catalogue of datasets: what is registered, in which immutable versions.
+
+Reading and typing the raw file is ``mlops_assets.data``; this keeps the results under ``datasets/{dataset_id}/``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tempfile
+from pathlib import Path
+
+from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
+from mlops_assets.errors import NotFound, UserError
+from resources.store import ObjectStore
+
+DATASET_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
+
+#: Registered on first use, so that the demo and a first look need no file.
+BUNDLED: dict[str, CatalogueEntry] = {
+    "breast-cancer": CatalogueEntry(
+        dataset_id="breast-cancer",
+        source="sklearn:breast_cancer",
+        target="diagnosis",
+        positive_class="malignant",
+        description="Wisconsin diagnostic breast cancer, 569 rows, ships with scikit-learn",
+    ),
+}
+
+
+class Catalogue:
+    """Datasets by id. A pointer names the current version; versions themselves never change."""
+
+    def __init__(self, store: ObjectStore, scratch: Path, memory_limit: str) -> None:
+        self._store = store
+        self._scratch = scratch
+        self._memory_limit = memory_limit
+
+    def add(self, entry: CatalogueEntry) -> DatasetVersion:
+        """Read ``entry.source``, keep its content as a version and make it the current one.
+
+        The same content registered twice is one version.
+
+        Raises:
+            UserError: the id is not usable, the source cannot be read, or a declared column is not in it.
+        """
+        from mlops_assets.data.ingest import ingest
+        from mlops_assets.data.sources import fetch
+
+        if not re.fullmatch(DATASET_ID_PATTERN, entry.dataset_id) or ".." in entry.dataset_id:
+            raise UserError(
+                "this dataset name cannot be used",
+                field="NAME",
+                given=entry.dataset_id,
+                allowed=["letters, digits, '.', '_' and '-', starting with a letter or digit, at most 128"],
+            )
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="ingest-") as name:
+            work = Path(name)
+            raw_folder = work / "raw"
+            raw_folder.mkdir()
+            raw = fetch(entry.source, raw_folder)
+            version_folder = work / "version"
+            version_folder.mkdir()
+            version = ingest(raw, entry, version_folder, memory_limit=self._memory_limit)
+            self._store.publish(f"datasets/{entry.dataset_id}/versions/{version.version}", version_folder)
+        self._store.put(f"datasets/{entry.dataset_id}/current.json", version.model_dump_json(indent=1).encode())
+        return version
+
+    def names(self) -> list[str]:
+        """Ids of all registered datasets, the bundled ones included."""
+        return sorted({*self._store.children("datasets"), *BUNDLED})
+
+    def current(self, dataset_id: str) -> DatasetVersion:
+        """The current version of a dataset; a bundled one is registered on first use.
+
+        Raises:
+            NotFound: nothing of that name is registered; the message names the nearest ones.
+        """
+        if re.fullmatch(DATASET_ID_PATTERN, dataset_id):
+            try:
+                return DatasetVersion.model_validate_json(self._store.get(f"datasets/{dataset_id}/current.json"))
+            except NotFound:
+                if dataset_id in BUNDLED:
+                    return self.add(BUNDLED[dataset_id])
+        near = difflib.get_close_matches(dataset_id, self.names(), n=3, cutoff=0.5)
+        raise NotFound(
+            "this dataset is not registered",
+            field="dataset_id",
+            given=dataset_id,
+            allowed=near or self.names(),
+            next_step=f"mlops dataset add {dataset_id} PATH --target COLUMN",
+        )
+
+    def folder(self, dataset_id: str, version: str) -> Path:
+        """A local view of one version's folder (``data.parquet``, ``version.json``).
+
+        Raises:
+            NotFound: there is no such version.
+            IntegrityError: its files differ from their digests.
+        """
+        return self._store.checkout(f"datasets/{dataset_id}/versions/{version}")
+
+    def versions(self, dataset_id: str) -> list[str]:
+        """Versions of a dataset, in no particular order of age."""
+        return self._store.children(f"datasets/{dataset_id}/versions")

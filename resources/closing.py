@@ -1,0 +1,190 @@
+"""Closing a training: its record, MLflow, the history commit, the report and the comment, each exactly once.
+
+Every step is an upsert keyed by the training, so closing again after a kill completes what is missing.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from mlops_assets.code_version import code_version, environment_versions
+from mlops_assets.data.dataset import PreparedDataset
+from mlops_assets.errors import MlopsError
+from mlops_assets.reports.record import (
+    DatasetFacts,
+    EndpointFacts,
+    GateDecision,
+    ModelFacts,
+    Outcome,
+    TrainingRecord,
+)
+from mlops_assets.reports.report import report_html, report_markdown
+from mlops_assets.request.plan import Plan
+from mlops_assets.request.schema import Frozen
+from mlops_assets.serving.package import Examples, ModelMetadata
+from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary
+from resources.ledger import now
+
+if TYPE_CHECKING:
+    from resources.platform import Platform
+
+ModelT = TypeVar("ModelT", bound=Frozen)
+
+
+class _Facts:
+    """What a training has made so far, read through its references in the ledger."""
+
+    def __init__(self, platform: Platform, training_id: str) -> None:
+        self._platform = platform
+        self._training_id = training_id
+
+    def folder(self, asset: str) -> Path | None:
+        reference = self._platform.ledger.reference(self._training_id, asset)
+        return None if reference is None else self._platform.store.checkout(reference.prefix)
+
+    def read(self, asset: str, name: str, model: type[ModelT]) -> ModelT | None:
+        folder = self.folder(asset)
+        return None if folder is None else model.model_validate_json((folder / name).read_bytes())
+
+
+def build_record(platform: Platform, training_id: str, error: str | None) -> TrainingRecord:
+    """Everything known about a training whose run has ended, with ``error`` if it failed."""
+    facts = _Facts(platform, training_id)
+    identity = platform.ledger.identity(training_id)
+    request = platform.ledger.request(training_id)
+    plan = facts.read("plan", "plan.json", Plan)
+    approval = platform.ledger.approval(training_id, plan.digest) if plan is not None else None
+    prepared = facts.read("dataset", "dataset.json", PreparedDataset)
+    features = facts.read("features", "summary.json", FeatureSummary)
+    trained = facts.read("model", "summary.json", TrainSummary)
+    measured = facts.read("evaluation", "results.json", EvaluationSummary)
+    gate = facts.read("approved_model", "decision.json", GateDecision) or facts.read(
+        "operator_request", "decision.json", GateDecision
+    )
+    endpoint = facts.read("endpoint", "endpoint.json", EndpointFacts)
+    outcome: Outcome = "failed"
+    if error is None and gate is not None:
+        outcome = "deployed" if gate.passed else "below_threshold"
+    return TrainingRecord(
+        training_id=training_id,
+        model_id=identity.model_id,
+        issue=identity.issue,
+        attempt=identity.attempt,
+        outcome=outcome,
+        language=request.language,
+        started_at=identity.created_at,
+        finished_at=now(),
+        request=request,
+        plan_digest=plan.digest if plan is not None else "",
+        approved_by=approval.by if approval is not None else None,
+        code_version=plan.code_version if plan is not None else code_version(),
+        environment=environment_versions(),
+        not_done=tuple(item.key for item in plan.not_done) if plan is not None else (),
+        dataset=_dataset_facts(prepared, features),
+        feature_digest=features.digest if features is not None else None,
+        hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
+        training_seconds=trained.seconds if trained is not None else None,
+        curves=trained.curves if trained is not None else {},
+        metrics=measured.metrics if measured is not None else {},
+        per_class=measured.per_class if measured is not None else {},
+        confusion_matrix=measured.confusion_matrix if measured is not None else [],
+        importance=measured.importance if measured is not None else {},
+        gate=gate,
+        model=_model_facts(platform, training_id, facts),
+        endpoint=endpoint,
+        phases=platform.board.phases(training_id),
+        error=error if outcome == "failed" else None,
+    )
+
+
+def _dataset_facts(prepared: PreparedDataset | None, features: FeatureSummary | None) -> DatasetFacts | None:
+    if prepared is None:
+        return None
+    return DatasetFacts(
+        dataset_id=prepared.dataset_id,
+        version=prepared.version,
+        target=prepared.target,
+        rows=prepared.rows,
+        removed=prepared.removed,
+        split=prepared.split,
+        features=len(features.feature_names) if features is not None else 0,
+        classes=features.classes if features is not None else (),
+        checks=prepared.checks,
+        digest=prepared.digest,
+    )
+
+
+def _model_facts(platform: Platform, training_id: str, facts: _Facts) -> ModelFacts | None:
+    reference = platform.ledger.reference(training_id, "package")
+    metadata = facts.read("package", "model_metadata.json", ModelMetadata)
+    if reference is None or metadata is None:
+        return None
+    return ModelFacts(version=metadata.version, package_digest=reference.digest, uri=platform.store.uri(reference.prefix))
+
+
+def close_training(platform: Platform, training_id: str, error: str | None = None) -> TrainingRecord:
+    """Conclude a training whose run has ended: record, MLflow, report, history, comment and labels.
+
+    Calling it again returns the same record and completes whatever an earlier call did not reach.
+    """
+    ledger = platform.ledger
+    record = ledger.record(training_id)
+    if record is None:
+        record = ledger.conclude(build_record(platform, training_id, error))
+    ledger.join_line(record.model_id, training_id)
+    if ledger.is_reported(training_id):
+        return record
+    facts = _Facts(platform, training_id)
+    figures = facts.folder("evaluation")
+    pictures = {path.name: path.read_bytes() for path in sorted(figures.glob("*.png"))} if figures is not None else {}
+    markdown = report_markdown(record, record.language)
+    platform.store.put(f"reports/{training_id}/report.md", markdown.encode())
+    platform.store.put(f"reports/{training_id}/report.html", report_html(record, record.language, pictures).encode())
+    _log_to_mlflow(platform, record, figures, facts.folder("package"))
+    platform.history.commit(
+        training_id,
+        {f"{training_id}.md": markdown.encode(), f"{training_id}.json": (record.model_dump_json(indent=2) + "\n").encode()},
+        f"{record.model_id}: {record.outcome} ({training_id})",
+    )
+    platform.thread.conclude(record, predict_example(platform, record))
+    ledger.mark_reported(training_id)
+    return record
+
+
+def _log_to_mlflow(platform: Platform, record: TrainingRecord, figures: Path | None, package: Path | None) -> None:
+    artifacts = {f"figures/{path.name}": path for path in sorted(figures.glob("*.png"))} if figures is not None else {}
+    run_id = platform.experiments.log_training(record, experiment=record.model_id, artifacts=artifacts)
+    if record.model is not None and package is not None:
+        platform.experiments.register_version(
+            record.model_id, record.model.version, package, run_id, record.model.package_digest, record.training_id
+        )
+        if record.outcome == "deployed":
+            platform.experiments.set_champion(record.model_id, record.model.version)
+
+
+def example_rows(platform: Platform, training_id: str, count: int = 1) -> Examples | None:
+    """The first rows of a training's packaged examples."""
+    folder = _Facts(platform, training_id).folder("package")
+    if folder is None:
+        return None
+    examples = Examples.model_validate_json((folder / "examples.json").read_bytes())
+    return examples.model_copy(update={"rows": examples.rows[:count]})
+
+
+def predict_example(platform: Platform, record: TrainingRecord) -> str | None:
+    """The exact ``curl`` for one packaged row and the endpoint's actual answer; None where nothing was deployed."""
+    if record.endpoint is None:
+        return None
+    examples = example_rows(platform, record.training_id)
+    if examples is None:
+        return None
+    body = json.dumps(dict(examples.rows[0]), ensure_ascii=False)
+    command = f"curl -s {record.endpoint.url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    try:
+        answer = json.dumps(platform.endpoints.predict(record.endpoint.url, list(examples.rows)), ensure_ascii=False)
+    except MlopsError as error:
+        answer = f"({error})"
+    return f"{command}\n{answer}"

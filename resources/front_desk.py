@@ -1,0 +1,195 @@
+"""The front desk: reads an issue, gives it a training, plans it, takes the approval, checks it, and closes the training.
+
+The same functions serve the command line and the sensors. Running the asset graph in between is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal
+
+from mlops_assets.code_version import code_version
+from mlops_assets.data.dataset import DatasetVersion
+from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid
+from mlops_assets.request.lifecycle import Approval, IssueState, RunState, TrainingIdentity, body_digest
+from mlops_assets.request.parser import parse_issue
+from mlops_assets.request.plan import Plan
+from mlops_assets.request.planner import make_plan
+from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.tasks.interface import installed_tasks, task_for
+from resources.ledger import Refusal, new_training_id, now
+from resources.tracker import Issue
+
+if TYPE_CHECKING:
+    from resources.platform import Platform
+
+RUNNING, DONE, FAILED, INVALID = "mlops:running", "mlops:done", "mlops:failed", "mlops:invalid"
+NEEDS_OPERATOR = "mlops:needs-operator"
+STATE_LABELS = (RUNNING, DONE, FAILED, INVALID, NEEDS_OPERATOR)
+TRIGGER_LABEL = "mlops:train"
+
+
+RunLookup = Callable[[str, Literal["propose", "train"]], RunState]
+ApprovalWay = Literal["command", "reaction", "auto_approve", "retraining"]
+
+
+class FrontDesk:
+    """What happens between an issue and the runs of its trainings."""
+
+    def __init__(self, platform: Platform) -> None:
+        self._platform = platform
+
+    def state(self, issue: Issue, run_of: RunLookup) -> IssueState:
+        """What is known about an issue in its present wording; ``run_of`` tells how a training's run stands."""
+        ledger = self._platform.ledger
+        digest = body_digest(issue.title, issue.body)
+        attempts = ledger.attempts(issue.number, digest)
+        if not attempts:
+            return IssueState(refused=ledger.is_refused(issue.number, digest))
+        training_id = attempts[-1].training_id
+        plan = self.plan(training_id)
+        approval = ledger.approval(training_id, plan.digest) if plan is not None else None
+        return IssueState(
+            training_id=training_id,
+            plan_digest=plan.digest if plan is not None else None,
+            approved_digest=approval.plan_digest if approval is not None else None,
+            auto_approve=ledger.request(training_id).optimization.auto_approve,
+            run=run_of(training_id, "train" if approval is not None else "propose"),
+            concluded=ledger.is_reported(training_id),
+        )
+
+    def read(self, issue: Issue) -> TrainingIdentity:
+        """Validate an issue and give its present wording a training, or refuse it in one comment.
+
+        Raises:
+            RequestInvalid: with every problem; the comment has been written and the label set.
+        """
+        platform = self._platform
+        digest = body_digest(issue.title, issue.body)
+        try:
+            request = self._validated(issue)
+        except RequestInvalid as invalid:
+            platform.thread.refuse(issue, invalid)
+            platform.ledger.refuse(Refusal(issue=issue.number, body_digest=digest, problems=len(invalid.problems), at=now()))
+            raise
+        earlier = platform.ledger.attempts(issue.number, digest)
+        identity = TrainingIdentity(
+            training_id=new_training_id(),
+            model_id=request.model_id,
+            issue=issue.number,
+            body_digest=digest,
+            attempt=len(earlier) + 1,
+            created_at=now(),
+            requested_by=issue.author,
+        )
+        return platform.ledger.allot(identity, request)
+
+    def retrain(self, model_id: str, training_id: str) -> TrainingIdentity:
+        """Give a training to the current configuration of a line, e.g. for *Materialize* in the UI.
+
+        Raises:
+            NotFound: the line has no configuration.
+        """
+        line = self._platform.ledger.line(model_id)
+        identity = TrainingIdentity(
+            training_id=training_id,
+            model_id=model_id,
+            issue=line.issue,
+            body_digest="retraining",
+            attempt=1,
+            created_at=now(),
+            requested_by="line configuration",
+        )
+        self._platform.ledger.begin(identity, line.request)
+        return identity
+
+    def _validated(self, issue: Issue) -> TrainingRequest:
+        offered = [algorithm for task in installed_tasks().values() for algorithm in task.algorithms]
+        request = parse_issue(issue.title, issue.body, offered=offered)
+        if self._platform.settings.language != "auto":
+            request = request.model_copy(update={"language": self._platform.settings.language})
+        self.make_plan(request)
+        return request
+
+    def make_plan(self, request: TrainingRequest, version: DatasetVersion | None = None) -> Plan:
+        """The plan of a request with the present code, on ``version`` or the current version of its dataset.
+
+        Raises:
+            RequestInvalid: the dataset is not registered, no installed task offers the algorithm, or columns are missing.
+        """
+        problems = []
+        found = task_for(request.algorithm)
+        if found is None:
+            offered = tuple(a.name for task in installed_tasks().values() for a in task.algorithms)
+            problems.append(Problem("algorithm", "algorithm_not_available", request.algorithm, offered))
+        if version is None:
+            try:
+                version = self._platform.catalogue.current(request.dataset.dataset_id)
+            except NotFound as error:
+                near = error.allowed[0] if len(error.allowed) <= 3 and error.allowed else None
+                problems.append(
+                    Problem("dataset_id", "dataset_not_registered", request.dataset.dataset_id, tuple(error.allowed), near)
+                )
+        if found is None or version is None:
+            raise RequestInvalid(problems)
+        return make_plan(
+            request,
+            version,
+            code_version(),
+            task=found[0],
+            algorithm=found[1],
+            resources={"compute": "local", "processors": _processors()},
+            cost_cap_usd=self._cost_cap(request),
+        )
+
+    def _cost_cap(self, request: TrainingRequest) -> float | None:
+        caps = [cap for cap in (request.max_cost_usd, self._platform.settings.cost_cap_usd) if cap is not None]
+        return min(caps) if caps else None
+
+    def plan(self, training_id: str) -> Plan | None:
+        """The plan that was made for a training."""
+        reference = self._platform.ledger.reference(training_id, "plan")
+        if reference is None:
+            return None
+        return Plan.model_validate_json((self._platform.store.checkout(reference.prefix) / "plan.json").read_bytes())
+
+    def approve(self, training_id: str, by: str, how: ApprovalWay) -> Approval:
+        """Record that ``by`` approves the training's plan as it stands.
+
+        Raises:
+            NotApproved: there is no plan yet, or ``by`` has no write permission where issues live.
+        """
+        plan = self.plan(training_id)
+        if plan is None:
+            raise NotApproved(f"{training_id} has no plan that could be approved")
+        if how != "retraining":
+            permission = self._platform.tracker.permission(by)
+            if permission not in ("write", "admin"):
+                raise NotApproved(f"{by} may not approve: permission is `{permission}`, needed is `write` or `admin`")
+        return self._platform.ledger.approve(training_id, Approval(plan_digest=plan.digest, by=by, at=now(), how=how))
+
+    def require_approved(self, training_id: str, plan: Plan) -> Approval:
+        """The approval of exactly this plan, made again from its request with the code that is about to run.
+
+        Raises:
+            NotApproved: nobody approved it, or the plan has changed since (other code, other limits).
+        """
+        approval = self._platform.ledger.approval(training_id, plan.digest)
+        if approval is None:
+            raise NotApproved(f"the plan {plan.digest[:12]} of {training_id} has not been approved")
+        folder = self._platform.catalogue.folder(plan.dataset_id, plan.dataset_version)
+        version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        again = self.make_plan(plan.request, version)
+        if again.digest != plan.digest:
+            changed = [name for name in Plan.model_fields if getattr(again, name) != getattr(plan, name)]
+            raise NotApproved(
+                f"the plan of {training_id} has changed since it was approved ({', '.join(changed)}): "
+                f"approved {plan.digest[:12]}, now {again.digest[:12]}; it has to be proposed again"
+            )
+        return approval
+
+
+def _processors() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

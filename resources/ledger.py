@@ -1,0 +1,204 @@
+"""The ledger of trainings: which issue became which training, what was approved, how far it is, how it ended.
+
+Small JSON objects in the store. Identity, approval, artifact references and outcome are created once and never change; only
+the progress of a running training and the current configuration of a model line are replaced.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from pydantic import Field
+
+from mlops_assets.errors import NotFound
+from mlops_assets.reports.record import PhaseProgress, TrainingRecord
+from mlops_assets.request.lifecycle import Approval, TrainingIdentity
+from mlops_assets.request.schema import Frozen, TrainingRequest
+from resources.store import ObjectStore
+
+
+ModelT = TypeVar("ModelT", bound=Frozen)
+
+
+class ArtifactReference(Frozen):
+    """Where one asset of one training lies, and what it was made from."""
+
+    asset: str
+    model_id: str
+    training_id: str
+    prefix: str
+    digest: str
+    created_at: str
+    upstream: dict[str, str] = Field(default_factory=dict, description="asset -> `training_id@digest` it was read from")
+
+
+class Refusal(Frozen):
+    """An issue wording that was refused; it is not looked at again until it changes."""
+
+    issue: int
+    body_digest: str
+    problems: int
+    at: str
+
+
+class LineConfiguration(Frozen):
+    """The latest accepted request of a model line: what *Materialize* in the UI trains again."""
+
+    model_id: str
+    request: TrainingRequest
+    issue: int | None
+    training_id: str
+
+
+class Progress(Frozen):
+    """How far a training is, phase by phase."""
+
+    training_id: str
+    phases: tuple[PhaseProgress, ...]
+
+
+def now() -> str:
+    """The present time, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def new_training_id(clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> str:
+    """``train-YYYYMMDD-HHMMSS-xxxxxx`` in UTC with a random ending."""
+    return f"train-{clock():%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+
+
+class Ledger:
+    """Reads and writes the facts about trainings; see the module docstring for what may change."""
+
+    def __init__(self, store: ObjectStore, tracker_kind: str) -> None:
+        self._store = store
+        self._issues = f"requests/{tracker_kind}"
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Remember that this wording was refused."""
+        self._store.create(f"{self._issues}/{refusal.issue}/{refusal.body_digest}/refused.json", _json(refusal))
+
+    def is_refused(self, issue: int, body_digest: str) -> bool:
+        """Whether this wording was refused before."""
+        return self._store.exists(f"{self._issues}/{issue}/{body_digest}/refused.json")
+
+    def attempts(self, issue: int, body_digest: str) -> list[TrainingIdentity]:
+        """Trainings that this wording of an issue was given, first attempt first."""
+        keys = [k for k in self._store.keys(f"{self._issues}/{issue}/{body_digest}") if "/attempt-" in k]
+        return [TrainingIdentity.model_validate_json(self._store.get(key)) for key in keys]
+
+    def allot(self, identity: TrainingIdentity, request: TrainingRequest) -> TrainingIdentity:
+        """Give an attempt its training, once: of two processes at the same moment both get the same one."""
+        key = f"{self._issues}/{identity.issue}/{identity.body_digest}/attempt-{identity.attempt:03d}.json"
+        self.begin(identity, request)  # first: an allotted training is always complete
+        self._store.create(key, _json(identity))
+        return TrainingIdentity.model_validate_json(self._store.get(key))
+
+    def begin(self, identity: TrainingIdentity, request: TrainingRequest) -> None:
+        """Write the identity and the request of a training under its own id; repeating it changes nothing."""
+        self._store.create(f"trainings/{identity.training_id}/request.json", _json(request))
+        self._store.create(f"trainings/{identity.training_id}/identity.json", _json(identity))
+
+    def identity(self, training_id: str) -> TrainingIdentity:
+        """Which issue and attempt a training belongs to.
+
+        Raises:
+            NotFound: there is no such training.
+        """
+        try:
+            return TrainingIdentity.model_validate_json(self._store.get(f"trainings/{training_id}/identity.json"))
+        except NotFound:
+            raise NotFound("there is no training of this id", field="TRAINING_ID", given=training_id,
+                           next_step="mlops lines, then mlops trainings LINE") from None
+
+    def request(self, training_id: str) -> TrainingRequest:
+        """The request that a training runs."""
+        return TrainingRequest.model_validate_json(self._store.get(f"trainings/{training_id}/request.json"))
+
+    def approve(self, training_id: str, approval: Approval) -> Approval:
+        """Record an approval; the first one stands."""
+        key = f"trainings/{training_id}/approvals/{approval.plan_digest}.json"
+        self._store.create(key, _json(approval))
+        return Approval.model_validate_json(self._store.get(key))
+
+    def approval(self, training_id: str, plan_digest: str) -> Approval | None:
+        """The approval of exactly this plan for this training, if there is one."""
+        return self._optional(f"trainings/{training_id}/approvals/{plan_digest}.json", Approval)
+
+    def refer(self, reference: ArtifactReference) -> ArtifactReference:
+        """Make an artifact the result of its asset in its training; the first one stands."""
+        key = f"trainings/{reference.training_id}/artifacts/{reference.asset}.json"
+        self._store.create(key, _json(reference))
+        return ArtifactReference.model_validate_json(self._store.get(key))
+
+    def reference(self, training_id: str, asset: str) -> ArtifactReference | None:
+        """Where ``asset`` of this training lies; None if this training has not made it."""
+        return self._optional(f"trainings/{training_id}/artifacts/{asset}.json", ArtifactReference)
+
+    def conclude(self, record: TrainingRecord) -> TrainingRecord:
+        """Write the outcome of a training; the first one stands."""
+        key = f"trainings/{record.training_id}/record.json"
+        self._store.create(key, _json(record))
+        return TrainingRecord.model_validate_json(self._store.get(key))
+
+    def record(self, training_id: str) -> TrainingRecord | None:
+        """The outcome of a training that has ended."""
+        return self._optional(f"trainings/{training_id}/record.json", TrainingRecord)
+
+    def mark_reported(self, training_id: str) -> None:
+        """Note that history, report and comment of a concluded training are all written."""
+        self._store.create(f"trainings/{training_id}/reported.json", b"{}")
+
+    def is_reported(self, training_id: str) -> bool:
+        """Whether nothing is left to do for this training."""
+        return self._store.exists(f"trainings/{training_id}/reported.json")
+
+    def progress(self, training_id: str) -> Progress | None:
+        """How far a training is."""
+        return self._optional(f"trainings/{training_id}/progress.json", Progress)
+
+    def save_progress(self, progress: Progress) -> None:
+        """Replace the progress of a training."""
+        self._store.put(f"trainings/{progress.training_id}/progress.json", _json(progress))
+
+    def configure_line(self, configuration: LineConfiguration) -> None:
+        """Make this request the current configuration of its model line."""
+        self._store.put(f"lines/{configuration.model_id}/current.json", _json(configuration))
+        self._store.create(f"lines/{configuration.model_id}/trainings/{configuration.training_id}.json", b"{}")
+
+    def join_line(self, model_id: str, training_id: str) -> None:
+        """List a training under its model line."""
+        self._store.create(f"lines/{model_id}/trainings/{training_id}.json", b"{}")
+
+    def line(self, model_id: str) -> LineConfiguration:
+        """The current configuration of a model line.
+
+        Raises:
+            NotFound: no accepted request has named this line.
+        """
+        found = self._optional(f"lines/{model_id}/current.json", LineConfiguration)
+        if found is None:
+            raise NotFound("there is no model line of this name", field="LINE", given=model_id, allowed=self.lines())
+        return found
+
+    def lines(self) -> list[str]:
+        """Names of all model lines."""
+        return self._store.children("lines")
+
+    def trainings(self, model_id: str) -> list[str]:
+        """Ids of all trainings of a line, oldest first."""
+        keys = self._store.keys(f"lines/{model_id}/trainings")
+        return [key.rsplit("/", 1)[-1].removesuffix(".json") for key in keys]
+
+    def _optional(self, key: str, model: type[ModelT]) -> ModelT | None:
+        try:
+            return model.model_validate_json(self._store.get(key))
+        except NotFound:
+            return None
+
+
+def _json(model: Frozen) -> bytes:
+    return model.model_dump_json(indent=1).encode()

@@ -1,0 +1,129 @@
+"""All doors to the outside, built from one settings object and opened only when used.
+
+Dagster assets, sensors, the command line and tests each receive one ``Platform``; nothing else constructs a door.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from resources.settings import Settings
+
+if TYPE_CHECKING:
+    from resources.board import ProgressBoard
+    from resources.catalogue import Catalogue
+    from resources.compute import LocalCompute
+    from resources.endpoints import LocalEndpoints
+    from resources.experiments import MlflowTracker
+    from resources.front_desk import FrontDesk
+    from resources.history import HistoryRepository
+    from resources.ledger import Ledger
+    from resources.models import ModelShelf
+    from resources.store import ObjectStore
+    from resources.thread import Thread
+    from resources.tracker import Tracker
+
+
+class Platform:
+    """One person's or team's installation: where things are kept and through what they are reached."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings()
+
+    @property
+    def home(self) -> Path:
+        """Folder of the embedded default's state."""
+        return self.settings.resolved_home
+
+    @property
+    def scratch(self) -> Path:
+        """Folder for work in progress; anything in it may be removed when nothing runs."""
+        return self.home / "scratch"
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """Objects."""
+        from resources.store import ObjectStore
+
+        return ObjectStore(self.settings.resolved_store_url, self.home / "cache", self.settings.s3_endpoint)
+
+    @cached_property
+    def tracker(self) -> Tracker:
+        """Issues."""
+        from resources.folder_tracker import FolderTracker
+
+        return FolderTracker(self.home / "issues", actor=self.settings.actor)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """Facts about trainings."""
+        from resources.ledger import Ledger
+
+        return Ledger(self.store, self.tracker.kind)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """Datasets."""
+        from resources.catalogue import Catalogue
+
+        return Catalogue(self.store, self.scratch, self.settings.memory_limit)
+
+    @cached_property
+    def compute(self) -> LocalCompute:
+        """Training processes."""
+        from resources.compute import LocalCompute
+
+        return LocalCompute(self.scratch)
+
+    @cached_property
+    def experiments(self) -> MlflowTracker:
+        """Experiment tracking and the registry's mirror in MLflow."""
+        from resources.experiments import MlflowTracker
+
+        folder = self.home / "mlflow"
+        uri = self.settings.mlflow_tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
+        return MlflowTracker(uri, folder / "artifacts")
+
+    @cached_property
+    def models(self) -> ModelShelf:
+        """Model versions of every line."""
+        from resources.models import ModelShelf
+
+        return ModelShelf(self.store)
+
+    @cached_property
+    def endpoints(self) -> LocalEndpoints:
+        """Model servers."""
+        from resources.endpoints import LocalEndpoints
+
+        return LocalEndpoints(self.home / "endpoints", self.settings.endpoint_host)
+
+    @cached_property
+    def history(self) -> HistoryRepository:
+        """The git repository of training records."""
+        from resources.history import HistoryRepository
+
+        return HistoryRepository(self.settings.history_folder or self.home / "history")
+
+    @cached_property
+    def board(self) -> ProgressBoard:
+        """Progress of running trainings, in the thread and for whoever listens."""
+        from resources.board import ProgressBoard
+
+        return ProgressBoard(self.ledger, self.tracker, self.settings)
+
+    @cached_property
+    def thread(self) -> Thread:
+        """The platform's own comments in the threads."""
+        from resources.thread import Thread
+
+        return Thread(self)
+
+    @cached_property
+    def front_desk(self) -> FrontDesk:
+        """Reading, planning, approving and closing."""
+        from resources.front_desk import FrontDesk
+
+        return FrontDesk(self)

@@ -1,0 +1,86 @@
+"""Runs of the model-line jobs in a Dagster instance: how one stands, and ending those whose process is gone.
+
+Under the default launcher a run whose process was killed stays STARTED for ever; ``reap`` ends it, marked as interrupted, so
+that it is run again and not reported as failed.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Literal
+
+import psutil
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+
+from mlops_assets.request.lifecycle import RunState
+from resources.artifacts import TRAINING_TAG
+
+PROPOSE_JOB, TRAIN_JOB, RETRAIN_JOB = "propose", "train", "retrain"
+PROCESS_TAG = "mlops/process"
+INTERRUPTED_TAG = "mlops/interrupted"
+_OPEN = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
+_QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
+
+
+def this_process() -> str:
+    """Identity of this process that a later one with the same number does not share."""
+    return f"{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def is_alive(process: str) -> bool:
+    """Whether the process of ``this_process`` is still running."""
+    number, _, created = process.partition(":")
+    try:
+        return f"{psutil.Process(int(number)).create_time():.2f}" == created
+    except (psutil.NoSuchProcess, ValueError):
+        return False
+
+
+def claim_run(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Note which process executes a run; the first step of a run calls it."""
+    if run.tags.get(PROCESS_TAG) != this_process():
+        instance.add_run_tags(run.run_id, {PROCESS_TAG: this_process()})
+
+
+def reap(instance: DagsterInstance) -> list[str]:
+    """End every run whose process is gone; returns their ids."""
+    ended = []
+    for run in instance.get_runs(RunsFilter(statuses=_OPEN)):
+        process = run.tags.get(PROCESS_TAG)
+        if process is not None and not is_alive(process):
+            instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: "true"})
+            instance.report_run_failed(run, "the process that executed this run is gone")
+            ended.append(run.run_id)
+    return ended
+
+
+def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState:
+    """How the latest run of a job for a training stands; an interrupted or cancelled one counts as none."""
+    runs = instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id}), limit=1)
+    if not runs:
+        return "none"
+    run = runs[0]
+    if run.status in (*_OPEN, *_QUEUED):
+        return "running"
+    if run.status == DagsterRunStatus.SUCCESS:
+        return "succeeded"
+    if run.status == DagsterRunStatus.CANCELED or INTERRUPTED_TAG in run.tags:
+        return "none"
+    return "failed"
+
+
+def failure_of(instance: DagsterInstance, run_id: str) -> str:
+    """The innermost error of a failed run, in a few lines."""
+    from dagster import DagsterEventType
+
+    records = instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
+    if not records:
+        return "the run failed before its first step"
+    data = records[0].event_log_entry.get_dagster_event().step_failure_data
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return (error.message if error is not None else "the step failed without an error").strip()
+
+
+JobKind = Literal["propose", "train"]

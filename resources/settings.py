@@ -1,0 +1,61 @@
+"""The one settings object: which doors are used and where the embedded default keeps its state.
+
+Read from the environment (``MLOPS_*``), then ``mlops.toml`` in the working directory, then the defaults here. Nothing
+else reads the environment.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+
+class Settings(BaseSettings):
+    """Every switch of the platform; each has a default with which a laptop needs no account anywhere."""
+
+    model_config = SettingsConfigDict(env_prefix="MLOPS_", toml_file="mlops.toml", frozen=True, extra="forbid")
+
+    home: Path = Field(default=Path(".mlops"), description="holds everything of the embedded default; removing it resets")
+    store_url: str | None = Field(default=None, description="`file:///…` or `s3://bucket/prefix`; None: `<home>/store`")
+    s3_endpoint: str | None = Field(default=None, description="S3-compatible service other than AWS, e.g. `http://127.0.0.1:9000`")
+    mlflow_tracking_uri: str | None = Field(default=None, description="None: SQLite at `<home>/mlflow/mlflow.db`")
+    history_folder: Path | None = Field(default=None, description="git repository of the training history; None: `<home>/history`")
+    language: Literal["auto", "ja", "en"] = Field(default="auto", description="auto follows the issue's own text")
+    actor: str | None = Field(default=None, description="who commands typed here act as; None: the operating system's user")
+    endpoint_host: str = Field(default="127.0.0.1", description="address that model servers bind to")
+    webserver_url: str = Field(default="http://127.0.0.1:3000", description="Dagster UI, for links")
+    mlflow_url: str = Field(default="http://127.0.0.1:5000", description="MLflow UI, for links")
+    cost_cap_usd: float | None = Field(default=None, ge=0, description="largest cost of one training; None: the request's own cap only")
+    memory_limit: str = Field(default="2GB", pattern=r"^\d+(MB|GB)$", description="memory of data preparation; beyond it spills to disk")
+    training_time_limit_seconds: float = Field(default=24 * 3600.0, gt=0)
+    training_retries: int = Field(default=3, ge=0, le=10, description="further tries of a training process that was killed from outside")
+
+    @field_validator("home", "history_folder")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().resolve()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Environment before ``mlops.toml`` before defaults; no .env files."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @property
+    def resolved_store_url(self) -> str:
+        """The object store's URL, the embedded one included."""
+        return self.store_url or (self.home.resolve() / "store").as_uri()
+
+    @property
+    def resolved_home(self) -> Path:
+        """``home`` as an absolute path, also where the default was taken."""
+        return self.home.resolve()
