@@ -61,7 +61,8 @@ class Runner:
                 continue
             assert state.training_id is not None  # every other action has one, see `decide`
             identity = self._platform.ledger.identity(state.training_id)
-            if action == "wait" and state.run == "none" or action == "wait" and state.run == "succeeded":
+            if action == "wait" and state.run != "running":
+                self._platform.thread.propose(identity.training_id, f"mlops run {number}")
                 if plan_only:
                     return None
                 by = self._platform.tracker.current_actor()
@@ -78,8 +79,7 @@ class Runner:
         if action == "approve":
             platform.front_desk.approve(training_id, issue.author, "auto_approve")
         elif action == "propose":
-            if self._execute(PROPOSE_JOB, identity):
-                platform.thread.propose(training_id, f"mlops run {issue.number}")
+            self._execute(PROPOSE_JOB, identity)
         elif action == "train":
             plan = platform.front_desk.plan(training_id)
             assert plan is not None  # `decide` trains only what has a plan
@@ -94,15 +94,15 @@ class Runner:
         elif action == "conclude":
             close_training(platform, training_id, self._error_of(training_id))
 
-    def _execute(self, job: JobName, identity: TrainingIdentity) -> bool:
-        """Run a job in this process, one at a time per model line; True if it succeeded."""
+    def _execute(self, job: JobName, identity: TrainingIdentity) -> None:
+        """Run a job in this process, one at a time per model line; how it ended is in the instance."""
         from mlops_assets.definitions import defs
 
         locks = self._platform.home / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"line-{identity.model_id}.lock"):
             self._instance.add_dynamic_partitions(MODEL_LINES, [identity.model_id])
-            result = defs.get_job_def(job).execute_in_process(
+            defs.get_job_def(job).execute_in_process(
                 instance=self._instance,
                 partition_key=identity.model_id,
                 raise_on_error=False,
@@ -115,7 +115,6 @@ class Runner:
                     **({ISSUE_TAG: str(identity.issue)} if identity.issue is not None else {}),
                 },
             )
-        return result.success
 
     def _state(self, issue: Issue) -> IssueState:
         return self._platform.front_desk.state(issue, lambda training, job: run_state(self._instance, training, job))

@@ -8,15 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from mlops_assets.reports.record import PHASES, Phase, PhaseProgress, PhaseState
 from resources.ledger import Ledger, Progress
-
-if TYPE_CHECKING:
-    from resources.settings import Settings
-    from resources.tracker import Tracker
-
 
 @dataclass(frozen=True)
 class ProgressEvent:
@@ -36,10 +30,8 @@ Listener = Callable[[ProgressEvent], None]
 class ProgressBoard:
     """Keeps the phase table of each training and shows it in its thread."""
 
-    def __init__(self, ledger: Ledger, tracker: Tracker, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._tracker = tracker
-        self._settings = settings
         self._listeners: list[Listener] = []
         self._started: dict[tuple[str, Phase], float] = {}
 

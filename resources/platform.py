@@ -110,9 +110,15 @@ class Platform:
     @cached_property
     def board(self) -> ProgressBoard:
         """Progress of running trainings, in the thread and for whoever listens."""
-        from resources.board import ProgressBoard
+        from resources.board import ProgressBoard, ProgressEvent
 
-        return ProgressBoard(self.ledger, self.tracker, self.settings)
+        def show(event: ProgressEvent) -> None:
+            if event.fraction is None:
+                self.thread.progress(event.training_id)
+
+        board = ProgressBoard(self.ledger)
+        board.listen(show)
+        return board
 
     @cached_property
     def thread(self) -> Thread:

@@ -1,0 +1,121 @@
+"""Running a past training again from its history file, and comparing every metric."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+
+from pydantic import Field
+
+from mlops_assets.code_version import code_version, environment_versions
+from mlops_assets.data.cleaning import prepare_dataset
+from mlops_assets.errors import UserError
+from mlops_assets.reports.record import Phase, PhaseState
+from mlops_assets.request.schema import Frozen
+from mlops_assets.tasks.interface import task_for
+from resources.board import ProgressEvent
+from resources.compute import TrainingJob
+from resources.platform import Platform
+
+
+class Comparison(Frozen):
+    """One metric as recorded and as measured now; equal means to the last digit."""
+
+    metric: str
+    recorded: float
+    reproduced: float | None
+
+    @property
+    def equal(self) -> bool:
+        """Whether both are the same number."""
+        return self.recorded == self.reproduced
+
+
+class Reproduction(Frozen):
+    """What became of running a training again."""
+
+    training_id: str
+    comparisons: tuple[Comparison, ...]
+    same_data: bool = Field(description="the prepared dataset's digest is the recorded one")
+    same_features: bool
+    changed: dict[str, str] = Field(description="what differs in code or libraries: name -> `recorded -> now`")
+
+    @property
+    def reproduced(self) -> bool:
+        """Whether data, features and every metric are the recorded ones."""
+        return self.same_data and self.same_features and all(c.equal for c in self.comparisons)
+
+    @property
+    def verdict(self) -> str:
+        """One or two lines for a person."""
+        if self.reproduced:
+            return f"reproduced: all {len(self.comparisons)} metrics of {self.training_id} are equal to the last digit"
+        causes = [name for name, same in (("data", self.same_data), ("features", self.same_features)) if not same]
+        causes += [f"{name} {change}" for name, change in self.changed.items()]
+        return "NOT reproduced" + (f"; different: {', '.join(causes)}" if causes else "; nothing recorded explains it")
+
+
+def reproduce_training(platform: Platform, training_id: str, show: Callable[[ProgressEvent], None]) -> Reproduction:
+    """Prepare, train and evaluate again what the history file records; nothing is registered or deployed.
+
+    Raises:
+        NotFound: there is no such training, or its dataset version is gone.
+        UserError: the recorded training failed before it was evaluated, or its algorithm is not installed.
+    """
+    record = platform.history.read(training_id)
+    if record.dataset is None or not record.metrics:
+        raise UserError("this training was never evaluated, so there is nothing to compare", field="TRAINING_ID",
+                        given=f"{training_id} ({record.outcome})")
+    found = task_for(record.request.algorithm)
+    if found is None:
+        raise UserError("no installed learning task offers this algorithm", field="algorithm", given=record.request.algorithm)
+    task = found[0]
+    work = platform.scratch / f"reproduce-{training_id}"
+    shutil.rmtree(work, ignore_errors=True)
+
+    def tell(phase: Phase, state: PhaseState, text: str = "") -> None:
+        show(ProgressEvent(training_id, phase, state, None, text, {}))
+
+    try:
+        folders = {name: work / name for name in ("dataset", "features", "evaluation")}
+        for folder in folders.values():
+            folder.mkdir(parents=True)
+        tell("data", "running")
+        source = platform.catalogue.folder(record.dataset.dataset_id, record.dataset.version)
+        prepared = prepare_dataset(
+            source, record.request, record.dataset.target, folders["dataset"], memory_limit=platform.settings.memory_limit
+        )
+        tell("data", "done", prepared.digest[:12])
+        tell("features", "running")
+        features = task.prepare(folders["dataset"], record.request, folders["features"])
+        (folders["features"] / "summary.json").write_text(features.model_dump_json())
+        tell("features", "done", features.digest[:12])
+        tell("training", "running")
+        outcome = platform.compute.train(
+            TrainingJob(
+                training_id=training_id,
+                task=task.name,
+                features=folders["features"],
+                request=record.request,
+                work=work / "training",
+                time_limit_seconds=platform.settings.training_time_limit_seconds,
+            ),
+            lambda fraction, text, metrics: show(ProgressEvent(training_id, "training", "running", fraction, text, metrics)),
+        )
+        tell("training", "done", f"{outcome.seconds:.1f} s")
+        tell("evaluation", "running")
+        measured = task.evaluate(folders["features"], outcome.model, record.request, folders["evaluation"])
+        tell("evaluation", "done")
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+    then = {**record.environment, "code": record.code_version}
+    today = {**environment_versions(), "code": code_version()}
+    return Reproduction(
+        training_id=training_id,
+        comparisons=tuple(
+            Comparison(metric=name, recorded=value, reproduced=measured.metrics.get(name)) for name, value in record.metrics.items()
+        ),
+        same_data=prepared.digest == record.dataset.digest,
+        same_features=features.digest == record.feature_digest,
+        changed={name: f"{then[name]} -> {today.get(name)}" for name in then if then[name] != today.get(name)},
+    )
