@@ -1,0 +1,190 @@
+"""The routes of the model server as an RSGI application.
+
+HTTP only: what a request may hold is in ``inputs``, the answer in ``model``, which model is active in ``rotation``.
+Source: RSGI specification, https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import perf_counter
+from typing import Any
+
+import msgspec
+
+from mlops_assets.serving.limits import MAX_BODY_BYTES
+from mlops_assets.serving.metrics import CONTENT_TYPE, ServingMetrics
+from mlops_assets.serving.model import Answer, LoadedModel, PredictionFailed
+from mlops_assets.serving.refusal import InputProblem, InputRefused, echo, refusal_body
+
+#: A larger body is decoded and predicted in a thread, so that it does not hold up the small ones.
+_INLINE_BODY_BYTES = 32 * 1024
+_JSON = [("content-type", "application/json")]
+_PAGE = [
+    ("content-type", "text/html; charset=utf-8"),
+    ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"),
+    ("x-content-type-options", "nosniff"),
+]
+_MEDIA_TYPES = ("application/json", "text/csv")
+_ROUTES = {
+    "/invocations": ("POST",),
+    "/ping": ("GET", "HEAD"),
+    "/openapi.json": ("GET", "HEAD"),
+    "/docs": ("GET", "HEAD"),
+    "/metrics": ("GET", "HEAD"),
+}
+log = logging.getLogger(__name__)
+
+Headers = list[tuple[str, str]]
+Reply = tuple[int, Headers, bytes]
+
+
+class ActiveModel:
+    """The one reference that a switch changes. ``reason`` says why there is no model."""
+
+    def __init__(self, model: LoadedModel | None = None, reason: str = "no model is loaded yet") -> None:
+        self.model = model
+        self.reason = reason
+
+
+class Application:
+    """Answers requests with whatever model is active at the moment a request is read."""
+
+    def __init__(self, active: ActiveModel, metrics: ServingMetrics, environment: str = "") -> None:
+        self._active = active
+        self._metrics = metrics
+        self._environment = environment
+        # Two: one long batch must not keep the next one waiting, and more would only starve the small requests.
+        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="batch")
+        self._pages: dict[str, Callable[[], Reply]] = {
+            "/ping": self._ping,
+            "/openapi.json": self._openapi,
+            "/docs": self._docs,
+            "/metrics": lambda: (200, [("content-type", CONTENT_TYPE)], self._metrics.text()),
+        }
+
+    async def __rsgi__(self, scope: Any, protocol: Any) -> None:
+        """Answer one request."""
+        if scope.proto != "http":
+            protocol.close(404)
+            return
+        path, method = scope.path, scope.method
+        if path == "/invocations" and method == "POST":
+            started = perf_counter()
+            status, headers, body = await self._invocations(scope, protocol)
+            self._metrics.invocation(status, perf_counter() - started)
+        else:
+            status, headers, body = self._page(path, method)
+            self._metrics.request(path if path in _ROUTES else "other", status)
+            if method == "HEAD":
+                body = b""
+        protocol.response_bytes(status, headers, body)
+
+    async def _invocations(self, scope: Any, protocol: Any) -> Reply:
+        try:
+            media_type = _media_type(scope.headers.get("content-type"))
+            body = await _read_body(scope, protocol)
+            model = self._active.model
+            if model is None:
+                return self._unavailable()
+            predict = model.answer_json if media_type == "application/json" else model.answer_csv
+            if len(body) <= _INLINE_BODY_BYTES:
+                answer: Answer = predict(body)
+            else:
+                answer = await asyncio.get_running_loop().run_in_executor(self._threads, predict, body)
+            self._metrics.predicted(model, answer)
+        except InputRefused as refusal:
+            return refusal.status, _JSON, refusal.body()
+        except PredictionFailed as failure:
+            log.error("prediction failed: %s", failure)
+            return 500, _JSON, refusal_body([InputProblem("prediction_failed", str(failure))])
+        return 200, _JSON, answer.body
+
+    def _page(self, path: str, method: str) -> Reply:
+        allowed = _ROUTES.get(path)
+        if allowed is None:
+            problem = InputProblem("not_found", f"there is nothing at {echo(path)}", given=echo(path), allowed=", ".join(_ROUTES))
+            return 404, _JSON, refusal_body([problem])
+        if method not in allowed:
+            text = f"{path} does not answer {echo(method)}"
+            body = refusal_body([InputProblem("method", text, given=echo(method), allowed=", ".join(allowed))])
+            return 405, [*_JSON, ("allow", ", ".join(allowed))], body
+        return self._pages[path]()
+
+    def _ping(self) -> Reply:
+        model = self._active.model
+        if model is None:
+            return self._unavailable()
+        content = {
+            "status": "healthy",
+            "model_id": model.metadata.model_id,
+            "version": model.version,
+            "environment": self._environment,
+            "digest": model.digest,
+        }
+        return 200, _JSON, msgspec.json.encode(content)
+
+    def _openapi(self) -> Reply:
+        model = self._active.model
+        return self._unavailable() if model is None else (200, _JSON, model.openapi)
+
+    def _docs(self) -> Reply:
+        model = self._active.model
+        return self._unavailable() if model is None else (200, _PAGE, model.documentation)
+
+    def _unavailable(self) -> Reply:
+        return 503, _JSON, refusal_body([InputProblem("no_model", self._active.reason)])
+
+
+def _media_type(header: str | None) -> str:
+    """The media type of a content-type header.
+
+    Raises:
+        InputRefused: 415 for another type or an encoding other than UTF-8.
+    """
+    if header == "application/json":
+        return header
+    media_type, _, parameters = (header or "").partition(";")
+    media_type = media_type.strip().lower()
+    if media_type in _MEDIA_TYPES:
+        charset = parameters.lower().replace('"', "").replace(" ", "").partition("charset=")[2].partition(";")[0]
+        if charset in ("", "utf-8", "utf8", "us-ascii"):
+            return media_type
+    given = header or "no content-type"
+    problem = InputProblem(
+        "content_type",
+        f"content-type {echo(given)!r} is not served",
+        field="content-type",
+        given=echo(given),
+        allowed=", ".join(_MEDIA_TYPES) + " (UTF-8)",
+    )
+    raise InputRefused(415, [problem])
+
+
+async def _read_body(scope: Any, protocol: Any) -> bytes:
+    """The whole body, never holding more than the limit in memory.
+
+    Raises:
+        InputRefused: 413 for a body over the limit.
+    """
+    length = scope.headers.get("content-length")
+    if length is not None and length.isdigit():
+        if int(length) > MAX_BODY_BYTES:
+            raise _too_large(int(length))
+        whole: bytes = await protocol()
+        return whole
+    parts, total = [], 0
+    async for part in protocol:
+        total += len(part)
+        if total > MAX_BODY_BYTES:
+            raise _too_large(total)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _too_large(size: int) -> InputRefused:
+    text = f"the body has {size:,} bytes or more"
+    return InputRefused(413, [InputProblem("body_too_large", text, given=size, allowed=f"at most {MAX_BODY_BYTES:,} bytes")])

@@ -1,0 +1,97 @@
+"""What a package needs to run in a container: the serving code, its exact requirements, and the Dockerfile.
+
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html (``/ping``, ``/invocations``, port 8080,
+model in ``/opt/ml/model``, started with the argument ``serve``).
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib.metadata import distribution
+from pathlib import Path
+
+import mlops_assets
+
+#: Where the serving code lies in a package folder.
+SERVER = "server"
+#: Distributions that the serving code itself imports; what they need is found from their own metadata.
+SERVING_DISTRIBUTIONS = ("granian", "msgspec", "numpy", "onnxruntime", "prometheus-client", "pydantic")
+#: Every module outside ``serving`` that the server imports; ``test_container`` starts it with nothing else to be had.
+_SHARED_MODULES = (
+    "__init__.py",
+    "errors.py",
+    "request/__init__.py",
+    "request/schema.py",
+    "request/vocabulary.py",
+    "tasks/__init__.py",
+    "tasks/interface.py",
+    "serving/__init__.py",
+)
+#: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
+_NOT_SERVED = frozenset({"packaging.py", "container.py", "deployment.py", "openapi.py"})
+
+
+def requirements() -> dict[str, str]:
+    """Distribution name -> installed version of everything that the serving side needs, transitively, in name order."""
+    from packaging.requirements import Requirement
+    from packaging.utils import canonicalize_name
+
+    found: dict[str, str] = {}
+    waiting = list(SERVING_DISTRIBUTIONS)
+    while waiting:
+        name = canonicalize_name(waiting.pop())
+        if name in found:
+            continue
+        installed = distribution(name)
+        found[name] = installed.version
+        needed = (Requirement(line) for line in installed.requires or ())
+        waiting.extend(need.name for need in needed if need.marker is None or need.marker.evaluate({"extra": ""}))
+    return dict(sorted(found.items()))
+
+
+def requirements_text() -> str:
+    """The content of ``requirements.txt``: one exact pin a line."""
+    return "".join(f"{name}=={version}\n" for name, version in requirements().items())
+
+
+def copy_server(package: Path) -> None:
+    """Copy the serving code into ``package/server``, importable as ``mlops_assets.serving``."""
+    source = Path(mlops_assets.__file__).parent
+    serving = [p.relative_to(source).as_posix() for p in sorted((source / "serving").iterdir()) if p.suffix in (".py", ".html")]
+    chosen = [name for name in serving if name.rpartition("/")[2] not in _NOT_SERVED]
+    for name in sorted({*_SHARED_MODULES, *chosen}):
+        target = package / SERVER / "mlops_assets" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, target)
+
+
+def dockerfile() -> str:
+    """The content of ``Dockerfile``; the build context is the package folder."""
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return f"""\
+# syntax=docker/dockerfile:1
+# Build and run in the package folder:
+#   docker build -t model .
+#   docker run --rm -p 8080:8080 model
+# It keeps SageMaker's inference contract: port 8080, GET /ping, POST /invocations, model in /opt/ml/model.
+
+FROM python:{python}-slim AS build
+COPY requirements.txt /tmp/requirements.txt
+# --no-deps: the file is the whole closure, so nothing unpinned can slip in.
+RUN pip install --no-cache-dir --no-deps --only-binary=:all: --target=/opt/server -r /tmp/requirements.txt
+COPY {SERVER}/ /opt/server/
+
+FROM python:{python}-slim
+RUN useradd --system --uid 10001 --no-create-home --shell /usr/sbin/nologin model
+COPY --from=build /opt/server /opt/server
+# The whole folder: the server verifies every file of the manifest before it loads the model.
+COPY . /opt/ml/model
+ENV PYTHONPATH=/opt/server PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+USER 10001
+EXPOSE 8080
+HEALTHCHECK --interval=15s --timeout=3s --start-period=20s --retries=3 \\
+  CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/ping', timeout=2)"]
+# SageMaker appends the word "serve"; the server accepts it.
+ENTRYPOINT ["python", "-m", "mlops_assets.serving", "--package", "/opt/ml/model", "--host", "0.0.0.0", "--port", "8080"]
+"""
