@@ -97,8 +97,8 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
                 task=task.name,
                 features=folders["features"],
                 request=record.request,
-                work=work / "training",
-                time_limit_seconds=platform.settings.training_time_limit_seconds,
+                work_folder=work / "training",
+                time_limit=platform.settings.training_time_limit_seconds,
             ),
             lambda fraction, text, metrics: show(ProgressEvent(training_id, "training", "running", fraction, text, metrics)),
         )

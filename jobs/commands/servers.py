@@ -138,8 +138,8 @@ def rollback(line: str, environment: str | None, quiet: bool) -> Any:
     platform = Platform()
     where = environment_of(platform, line, environment)
     state = platform.endpoints.rollback(line, where, who=platform.tracker.current_actor(), why="mlops rollback")
-    data = {"line": line, "environment": where, "version": state.version, "url": state.url}
-    return data, f"{line} in {where} now answers with {state.version} at {state.url}"
+    data = {"line": line, "environment": where, "version": state.active.version if state.active else None, "url": state.url}
+    return data, f"{line} in {where} now answers with {data['version']} at {state.url}"
 
 
 @cli.command("stop")

@@ -31,7 +31,7 @@ def endpoint(context: AssetExecutionContext, plan: Artifact, package: Artifact) 
         state = platform.endpoints.deploy(
             step.line, environment, package.path, who=f"training {step.training_id}", why="approved plan"
         )
-        facts = EndpointFacts(environment=environment, url=state.url, previous_version=state.previous_version)
+        facts = EndpointFacts(environment=environment, url=state.url, previous_version=state.previous.version if state.previous else None)
         step.write("endpoint.json", facts)
         step.done(sentence("detail.deployment", approved.request.language, version=metadata.version, url=state.url))
         return MaterializeResult(

@@ -59,8 +59,8 @@ def _trained(context: AssetExecutionContext, step: Step, approved: Plan, feature
         task=approved.task,
         features=features.path,
         request=approved.request,
-        work=step.platform.scratch / step.training_id / "training",
-        time_limit_seconds=step.platform.settings.training_time_limit_seconds,
+        work_folder=step.platform.scratch / step.training_id / "training",
+        time_limit=step.platform.settings.training_time_limit_seconds,
     )
     retries = step.platform.settings.training_retries
     for attempt in range(retries + 1):
