@@ -90,8 +90,8 @@ class EvaluationSummary(Frozen):
     importance: dict[str, float] = Field(default_factory=dict, description="feature -> importance, largest first")
 
 
-#: Output names of feature and model graphs. ONNX has one name space for inputs and outputs, and a column may be called "value".
-OUTPUT_TENSORS: tuple[str, ...] = ("features", "label", "probabilities", "value")
+#: Names that no input tensor can have: ONNX has one name space for inputs and outputs, and "" means an absent input there.
+RESERVED_TENSORS: tuple[str, ...] = ("", "features", "label", "probabilities", "value")
 
 
 class InputField(Frozen):
@@ -109,8 +109,8 @@ class InputField(Frozen):
 
     @property
     def tensor_name(self) -> str:
-        """Name of the field's tensor in the graph: its own, with one ``_`` more where that would be the name of an output."""
-        return f"{self.name}_" if self.name.rstrip("_") in OUTPUT_TENSORS else self.name
+        """Name of the field's tensor in the graph: its own, with one ``_`` more where that is reserved (``value`` -> ``value_``)."""
+        return f"{self.name}_" if self.name.rstrip("_") in RESERVED_TENSORS else self.name
 
 
 class Signature(Frozen):

@@ -46,10 +46,10 @@ def test_an_absent_column_is_missing_unless_required() -> None:
 
 
 def test_a_column_named_like_an_output_gets_another_tensor_name() -> None:
-    names = ["value", "value_", "label", "features", "probabilities", "label__", "values"]
+    names = ["value", "value_", "label", "features", "probabilities", "label__", "values", "", "_"]
     tensors = [_field(name).tensor_name for name in names]
     assert len(set(tensors)) == len(names)
-    assert not {"value", "label", "features", "probabilities"} & set(tensors)
+    assert not {"value", "label", "features", "probabilities", ""} & set(tensors)
     assert _field("values").tensor_name == "values"
 
 
