@@ -88,6 +88,12 @@ class EvaluationSummary(Frozen):
     rows: int
     figures: tuple[str, ...] = Field(default=(), description="PNG files in the folder, in reading order")
     importance: dict[str, float] = Field(default_factory=dict, description="feature -> importance, largest first")
+    rows_per_second: float | None = Field(default=None, description="of the native model; a timing, so not a metric")
+    warnings: tuple[str, ...] = Field(default=(), description="what could not be measured and why, in the issue's language")
+
+
+#: Output names of feature and model graphs. ONNX has one name space for inputs and outputs, and a column may be called "value".
+OUTPUT_TENSORS: tuple[str, ...] = ("features", "label", "probabilities", "value")
 
 
 class InputField(Frozen):
@@ -96,16 +102,23 @@ class InputField(Frozen):
     name: str
     kind: Literal["number", "string", "timestamp"]
     required: bool = Field(description="False: null or a missing key is imputed inside the graph")
-    categories: tuple[str, ...] = Field(default=(), description="values seen in training; others are accepted and count as unknown")
+    categories: tuple[str, ...] = Field(
+        default=(), description="values seen in training; others are accepted and count as unknown"
+    )
     minimum: float | None = Field(default=None, description="smallest value seen in training; documentation, not a limit")
     maximum: float | None = None
     example: float | str | None = None
+
+    @property
+    def tensor_name(self) -> str:
+        """Name of the field's tensor in the graph: its own, with one ``_`` more where that would be the name of an output."""
+        return f"{self.name}_" if self.name.rstrip("_") in OUTPUT_TENSORS else self.name
 
 
 class Signature(Frozen):
     """Inputs and outputs of the exported ONNX graph.
 
-    Every input is a tensor of shape (N, 1) named after the field: float32 for ``number`` (NaN = missing), string for
+    Every input is a tensor of shape (N, 1) named ``InputField.tensor_name``: float32 for ``number`` (NaN = missing), string for
     ``string`` ("" = missing), int64 for ``timestamp`` (seconds since 1970-01-01 UTC; minimum int64 = missing).
     Classification graphs have the outputs ``label`` (N,) int64 index into ``classes`` and ``probabilities`` (N, C) float32;
     regression graphs have ``value`` (N,) float32.
