@@ -88,6 +88,8 @@ class EvaluationSummary(Frozen):
     rows: int
     figures: tuple[str, ...] = Field(default=(), description="PNG files in the folder, in reading order")
     importance: dict[str, float] = Field(default_factory=dict, description="feature -> importance, largest first")
+    rows_per_second: float | None = Field(default=None, description="of the native model; a timing, so not a metric")
+    warnings: tuple[str, ...] = Field(default=(), description="what could not be measured and why, in the issue's language")
 
 
 #: Names that no input tensor can have: ONNX has one name space for inputs and outputs, and "" means an absent input there.
