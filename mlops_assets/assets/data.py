@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from dagster import (
@@ -9,7 +10,6 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
-    Failure,
     MaterializeResult,
     MetadataValue,
     asset,
@@ -54,9 +54,10 @@ def check_result(check: QualityCheck) -> AssetCheckResult:
         *(AssetCheckSpec(rule, asset="dataset") for rule in SPEAKING),
     ],
 )
-def dataset(context: AssetExecutionContext, plan: Artifact) -> MaterializeResult[object]:
+def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetCheckResult | MaterializeResult[object]]:
     """Prepare the plan's dataset version; nothing runs unless exactly this plan has been approved."""
     from mlops_assets.data.cleaning import prepare_dataset
+    from mlops_assets.data.quality import QualityRejected
     from mlops_assets.data.quality_report import quality_report_markdown
 
     platform: Platform = context.resources.platform
@@ -67,23 +68,25 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> MaterializeResult
             platform.front_desk.require_approved(step.training_id, approved)
         source = platform.catalogue.folder(approved.dataset_id, approved.dataset_version)
         version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
-        prepared = prepare_dataset(
-            source,
-            request,
-            approved.target,
-            step.folder,
-            now=datetime.now(UTC),
-            memory_limit=platform.settings.memory_limit,
-        )
+        try:
+            prepared = prepare_dataset(
+                source,
+                request,
+                approved.target,
+                step.folder,
+                now=datetime.now(UTC),
+                memory_limit=platform.settings.memory_limit,
+            )
+        except QualityRejected as rejected:
+            for check in rejected.checks:
+                yield check_result(check)
+            raise
         report = quality_report_markdown(version, prepared.checks, request.language)
         (step.folder / "quality.md").write_text(report, encoding="utf-8")
-        stopped = [check for check in prepared.checks if check.severity == "stop" and not check.passed]
-        if stopped:
-            raise Failure(f"data quality: {', '.join(check.rule for check in stopped)}")
         alerts = sum(not check.passed for check in prepared.checks)
         step.done(sentence("detail.data", request.language, **prepared.rows, alerts=alerts))
         identity = sha256_of(prepared.model_dump(mode="json"))[:16]
-        return MaterializeResult(
+        yield MaterializeResult(
             value=step.finished or step.staged(f"datasets/{approved.dataset_id}/processed/{identity}"),
             check_results=[check_result(check) for check in prepared.checks],
             metadata={
