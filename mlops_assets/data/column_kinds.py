@@ -91,11 +91,12 @@ def readings(raw: RawFile) -> tuple[Reading, ...]:
 def present_cells(raw: RawFile, stored: tuple[Reading, ...]) -> str:
     """SQL of a table ``v0 … vN`` in file order in which a missing cell is NULL and text has no white space around it."""
     tokens = ", ".join(literal(token) for token in MISSING_TOKENS)
+    longest = max(len(token) for token in MISSING_TOKENS)
     trimmed, cells = [], []
     for i, reading in enumerate(stored):
         if reading == "text":
             trimmed.append(f"trim(CAST(c{i} AS VARCHAR), {literal(_WHITE_SPACE)}) AS c{i}")
-            cells.append(f"CASE WHEN c{i} IN ({tokens}) THEN NULL ELSE c{i} END AS v{i}")
+            cells.append(f"CASE WHEN length(c{i}) <= {longest} AND c{i} IN ({tokens}) THEN NULL ELSE c{i} END AS v{i}")
         elif reading == "number":
             trimmed.append(f"c{i}")
             cells.append(f"CASE WHEN isnan(CAST(c{i} AS DOUBLE)) THEN NULL ELSE c{i} END AS v{i}")
