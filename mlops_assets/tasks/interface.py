@@ -111,7 +111,7 @@ class InputField(Frozen):
 
     @property
     def tensor_name(self) -> str:
-        """Name of the field's tensor in the graph: its own, with one ``_`` more where that is reserved (``value`` -> ``value_``)."""
+        """Name of the field's tensor: its own, with one ``_`` more where that is reserved (``value`` -> ``value_``)."""
         return f"{self.name}_" if self.name.rstrip("_") in RESERVED_TENSORS else self.name
 
 

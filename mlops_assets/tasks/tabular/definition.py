@@ -5,8 +5,8 @@ A feature folder, the output of ``prepare`` and the input of training, evaluatio
     features.onnx                            raw columns -> `features` (N, F) float32
     train.npz  validation.npz  test.npz      X (N, F) float32; y (N,) int64 class index, or float64 value
     inputs.json                              list of InputField, the inputs of features.onnx in their order
-    definition.json                          FeatureDefinition, the columns of X in their order
-    definition.md                            the same for people
+    definition.md                            the columns of X for people
+    definition.json                          FeatureDefinition, the same in their order; written last
 
 Models, reading and wording only; fitting is in ``statistics``, making the folder in ``features``.
 """
@@ -80,7 +80,8 @@ def distinct_names(entries: Sequence[FeatureEntry]) -> tuple[FeatureEntry, ...]:
     return tuple(named)
 
 
-_SENTENCES: Final[dict[Language, dict[str, str]]] = {
+#: Sentences of the definition document; ``FeatureSummary.dropped`` and ``warnings`` hold keys of it.
+SENTENCES: Final[dict[Language, dict[str, str]]] = {
     "en": {
         "title": "Feature definition",
         "intro": "Target: {target} ({task}). {features} features from {inputs} input columns; every number is fitted on the "
@@ -170,7 +171,7 @@ _SENTENCES: Final[dict[Language, dict[str, str]]] = {
 
 def definition_document(definition: FeatureDefinition, inputs: Sequence[InputField], language: Language) -> str:
     """The definition as Markdown. Names and values from the data stand in code spans, so that none of them is markup."""
-    say = _SENTENCES[language]
+    say = SENTENCES[language]
     lines = [f"# {say['title']}", ""]
     lines += [
         say["intro"].format(

@@ -72,6 +72,7 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
     fitted = select_features(fitted, roles, request.preprocessing, train, request.seed)
 
     out.mkdir(parents=True, exist_ok=True)
+    (out / DEFINITION).unlink(missing_ok=True)  # written last again: a folder with a definition is a whole one
     graph = build_graph(fitted.features, fitted.inputs)
     names = tuple(entry.name for entry in fitted.features.entries)
     digest = hashlib.sha256(graph + canonical_json([names, classes]))

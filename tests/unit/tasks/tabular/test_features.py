@@ -6,6 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, OrdinalEncoder, StandardScaler
 
@@ -22,7 +25,7 @@ from mlops_assets.data.dataset import Column, PreparedDataset
 from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.tasks.interface import FeatureSummary
-from mlops_assets.tasks.tabular.definition import FeatureDefinition, read_inputs
+from mlops_assets.tasks.tabular.definition import SENTENCES, FeatureDefinition, read_inputs
 from mlops_assets.tasks.tabular.features import prepare_features
 from mlops_assets.tasks.tabular.raw_inputs import raw_inputs
 
@@ -462,3 +465,67 @@ def test_the_definition_tells_every_feature_in_the_language_asked_for(
     assert {row.count("|") for row in rows} == {7}
     assert "{" not in document
     assert "@team" not in "".join(document.split("`")[::2])  # only ever inside a code span
+
+
+def test_both_languages_have_every_sentence_with_the_same_places() -> None:
+    places = {
+        language: {key: sorted({name for _, name, _, _ in Formatter().parse(text) if name}) for key, text in sentences.items()}
+        for language, sentences in SENTENCES.items()
+    }
+    assert places["ja"] == places["en"]
+
+
+def test_a_run_that_dies_half_way_leaves_no_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare(tmp_path, splits())
+
+    def full_disk(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        prepare(tmp_path, splits())
+    assert not (tmp_path / "out/definition.json").exists()
+    monkeypatch.undo()
+    prepare(tmp_path, splits())
+    assert (tmp_path / "out/definition.json").exists()
+    assert not list((tmp_path / "out").glob("*.tmp"))
+
+
+cells = st.one_of(st.none(), st.text(max_size=4), st.sampled_from(["東京", "(missing)", "(other)", "nan", "\0", "A", "a"]))
+floats = st.one_of(st.none(), st.floats(width=32), st.floats())
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    rows=st.lists(st.tuples(floats, cells, cells, st.sampled_from(["p", "q"])), min_size=2, max_size=12),
+    options=st.fixed_dictionaries(
+        {
+            "handle_missing": st.sampled_from([None, "mean", "median", "mode"]),
+            "encode_categorical": st.sampled_from(["onehot", "label", "target"]),
+            "standardize": st.booleans(),
+            "normalize": st.booleans(),
+            "feature_selection": st.sampled_from(["none", "correlation"]),
+        }
+    ),
+)
+def test_any_cells_become_finite_features_that_serving_repeats(
+    tmp_path: Path, rows: list[tuple[Any, ...]], options: dict[str, Any]
+) -> None:
+    frame = pd.DataFrame(rows, columns=["n", "c", "列", "y"])
+    frame = frame.astype({"n": float, "c": object, "列": object, "y": object})
+    try:
+        summary = prepare(tmp_path, dict.fromkeys(("train", "validation", "test"), frame), request(**options))
+    except DataRejected as refused:
+        assert "no feature is left" in refused.headline
+        assert not np.isfinite(frame["n"].astype(np.float32)).any()
+        assert all(not cell for name in ("c", "列") for cell in frame[name])
+        return
+    assert len(set(summary.feature_names)) == len(summary.feature_names)
+    assert np.isfinite(matrix(tmp_path)).all()
+    inputs = read_inputs(tmp_path / "out")
+    served = onnxruntime.InferenceSession((tmp_path / "out/features.onnx").read_bytes(), providers=["CPUExecutionProvider"])
+    assert served.run(None, raw_inputs(frame, inputs))[0].tobytes() == matrix(tmp_path, "test").tobytes()
+    if options["encode_categorical"] == "onehot" and options["feature_selection"] == "none":
+        for name in {"c", "列"} & {field.name for field in inputs}:
+            mine = [i for i, entry in enumerate(FeatureDefinition.read(tmp_path / "out").features) if entry.inputs == (name,)]
+            assert (matrix(tmp_path)[:, mine].sum(axis=1) == 1).all()
