@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=8080, help="port of --package (default: %(default)s)")
     parser.add_argument("command", nargs="?", choices=["serve"], help="the word that SageMaker appends; it changes nothing")
     given = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    # A supervisor stamps the lines of its server itself.
+    stamp = "" if given.serve else "%(asctime)s "
+    logging.basicConfig(level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s", stream=sys.stderr)
     if given.endpoint is not None:
         from mlops_assets.serving.supervisor import Supervisor
 

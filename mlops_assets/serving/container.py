@@ -1,7 +1,7 @@
 """What a package needs to run in a container: the serving code, its exact requirements, and the Dockerfile.
 
-Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html (``/ping``, ``/invocations``, port 8080,
-model in ``/opt/ml/model``, started with the argument ``serve``).
+Source: https://docs.aws.amazon.com/sagemaker/latest/dg/your-algorithms-inference-code.html (``/ping``, ``/invocations``,
+port 8080, model in ``/opt/ml/model``, started with the argument ``serve``).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SHARED_MODULES = (
     "serving/__init__.py",
 )
 #: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
-_NOT_SERVED = frozenset({"packaging.py", "container.py", "deployment.py", "openapi.py"})
+_NOT_SERVED = frozenset({"client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "packaging.py", "switching.py"})
 
 
 def requirements() -> dict[str, str]:

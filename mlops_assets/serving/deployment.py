@@ -7,51 +7,49 @@ the pointer names it, it is a candidate until the server has verified it, and on
 
 from __future__ import annotations
 
-import logging
-import os
 import re
-import secrets
 import shutil
-import signal
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import NoReturn
 
 from pydantic import Field
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
 from mlops_assets.request.schema import Frozen
 from mlops_assets.request.vocabulary import MODEL_ID_PATTERN, Environment, values
-from mlops_assets.serving.client import DeploymentFailed, ping
+from mlops_assets.serving.client import DeploymentFailed, ping, predict
 from mlops_assets.serving.endpoint_state import (
     PACKAGES,
     POINTER,
-    SERVER_LOCK,
-    SERVER_LOG,
     SUPERVISOR_LOCK,
-    Candidate,
     Deployed,
     EndpointState,
-    ServerStatus,
-    Switch,
     read_state,
     read_status,
-    write_atomically,
 )
-from mlops_assets.serving.launch import choose_port, settle, start_supervisor
 from mlops_assets.serving.package import ModelMetadata, verify
-from mlops_assets.serving.process import holder, port_is_free
+from mlops_assets.serving.process import holder
+from mlops_assets.serving.switching import end_processes, move_back, settled, switch, write
 
-_HISTORY = 500
+__all__ = [
+    "DeploymentFailed",
+    "EndpointStatus",
+    "deploy",
+    "endpoint_folder",
+    "endpoint_url",
+    "ensure_running",
+    "list_endpoints",
+    "predict",
+    "rollback",
+    "stop",
+]
+
 #: Packages kept in an endpoint's folder besides the ones that the pointer names (FR-016: at least five generations).
 _KEPT_PACKAGES = 5
 _LOCK_SECONDS = 120.0
-_POLL_SECONDS = 0.03
-log = logging.getLogger(__name__)
 
 
 class EndpointStatus(Frozen):
@@ -113,10 +111,16 @@ def deploy(
     wanted = Deployed(version=metadata.version, package=f"{PACKAGES}/{metadata.version}", digest=digest)
     with _locked(folder):
         state = read_state(folder) or EndpointState(model_id=model_id, environment=environment, host=host, port=0)
-        if state.active == wanted and _content_is(folder, wanted):
-            return _settled(root, folder, state, wait_seconds)
-        _store(folder, package, wanted, state)
-        return _switch(root, folder, state, wanted, kind="deploy", who=who, why=why, wait_seconds=wait_seconds)
+        state = _at_host(folder, state, host)
+        repaired = _store(folder, package, wanted, state)
+        if state.active != wanted:
+            state = switch(root, folder, state, wanted, who=who, why=why, wait_seconds=wait_seconds)
+            _prune(folder, state)
+            return state
+        if repaired:
+            # A server that refused the damaged copy looks again when the pointer is written anew.
+            state = write(folder, state)
+        return settled(root, folder, state, wait_seconds)
 
 
 def rollback(
@@ -147,9 +151,7 @@ def rollback(
             raise IntegrityError(
                 f"{folder / target.package} is not the package {target.digest} that was deployed; deploy it again"
             )
-        if holder(folder / SUPERVISOR_LOCK) is not None:
-            return _switch(root, folder, state, target, kind="rollback", who=who, why=why, wait_seconds=wait_seconds)
-        return _write(folder, _switched(state, target, "rollback", who, why))
+        return move_back(folder, state, target, who=who, why=why, wait_seconds=wait_seconds)
 
 
 def ensure_running(root: Path, model_id: str, environment: Environment, *, wait_seconds: float = 20.0) -> EndpointState:
@@ -163,7 +165,7 @@ def ensure_running(root: Path, model_id: str, environment: Environment, *, wait_
     with _existing(root, folder) as state:
         if state.active is None:
             raise UserError(f"nothing is deployed at {state.name}", next_step="deploy a version first")
-        return _settled(root, folder, state, wait_seconds)
+        return settled(root, folder, state, wait_seconds)
 
 
 def stop(root: Path, name: str, *, wait_seconds: float = 15.0) -> EndpointStatus:
@@ -176,13 +178,24 @@ def stop(root: Path, name: str, *, wait_seconds: float = 15.0) -> EndpointStatus
     """
     folder = _folder_of(root, name)
     with _existing(root, folder):
-        _end(folder, wait_seconds)
+        end_processes(folder, wait_seconds)
         return _status_of(folder)
 
 
 def list_endpoints(root: Path) -> list[EndpointStatus]:
     """Every endpoint below ``root`` in name order, asked now."""
     return [_status_of(pointer.parent) for pointer in sorted(root.glob(f"*/*/{POINTER}"))]
+
+
+def endpoint_url(root: Path, model_id: str, environment: str) -> str:
+    """Where the endpoint answers, whether or not it does now.
+
+    Raises:
+        NotFound: there is no such endpoint.
+    """
+    folder = endpoint_folder(root, model_id, environment)
+    state = read_state(folder)
+    return state.url if state is not None else _no_endpoint(root, folder)
 
 
 def _status_of(folder: Path) -> EndpointStatus:
@@ -238,39 +251,21 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _no_endpoint(root: Path, folder: Path) -> NoReturn:
+    known = tuple(f"{p.parent.parent.name}/{p.parent.name}" for p in sorted(root.glob(f"*/*/{POINTER}")))
+    given = f"{folder.parent.name}/{folder.name}"
+    raise NotFound("there is no such endpoint", field="endpoint", given=given, allowed=known, next_step="deploy a version first")
+
+
 @contextmanager
 def _existing(root: Path, folder: Path) -> Iterator[EndpointState]:
     if not (folder / POINTER).is_file():
-        _folder_of(root, f"{folder.parent.name}/{folder.name}")
+        _no_endpoint(root, folder)
     with _locked(folder):
         state = read_state(folder)
         if state is None:
-            raise NotFound(f"{folder} is no endpoint", next_step="`mlops endpoints` lists them")
+            _no_endpoint(root, folder)
         yield state
-
-
-def _write(folder: Path, state: EndpointState) -> EndpointState:
-    state = state.model_copy(update={"generation": state.generation + 1})
-    write_atomically(folder / POINTER, state)
-    return state
-
-
-def _switched(state: EndpointState, target: Deployed, kind: Literal["deploy", "rollback"], who: str, why: str) -> EndpointState:
-    """The state in which ``target`` is active; after a rollback there is no previous version to go back to."""
-    before = state.active.version if state.active else None
-    entry = _entry(kind, before, target.version, who, why)
-    return state.model_copy(
-        update={
-            "active": target,
-            "candidate": None,
-            "previous": state.active if kind == "deploy" else None,
-            "history": (*state.history, entry)[-_HISTORY:],
-        }
-    )
-
-
-def _entry(kind: Literal["deploy", "rollback", "port"], before: str | None, after: str, who: str, why: str) -> Switch:
-    return Switch(at=datetime.now(UTC).isoformat(timespec="seconds"), kind=kind, before=before, after=after, who=who, why=why)
 
 
 def _content_is(folder: Path, deployed: Deployed) -> bool:
@@ -280,25 +275,36 @@ def _content_is(folder: Path, deployed: Deployed) -> bool:
         return False
 
 
-def _store(folder: Path, package: Path, wanted: Deployed, state: EndpointState) -> None:
-    """Copy the package into the endpoint's folder; it appears there complete or not at all.
+def _at_host(folder: Path, state: EndpointState, host: str) -> EndpointState:
+    if state.host != host and holder(folder / SUPERVISOR_LOCK) is not None:
+        raise UserError(
+            f"{state.name} is running at another address",
+            field="host",
+            given=host,
+            allowed=(state.host,),
+            next_step=f"`mlops stop {state.name}`, then deploy again",
+        )
+    return state.model_copy(update={"host": host})
+
+
+def _store(folder: Path, package: Path, wanted: Deployed, state: EndpointState) -> bool:
+    """Copy the package into the endpoint's folder, unless it is there; it appears complete or not at all. Whether it was copied.
 
     Raises:
-        UserError: another package of that version is or was served here.
+        UserError: another package of that version was served here.
     """
     target = folder / wanted.package
-    if _content_is(folder, wanted):
-        return
-    known = [
-        d for d in (state.active, state.previous) if d is not None and d.version == wanted.version and d.digest != wanted.digest
-    ]
-    if known:
+    served = _served_digest(folder, wanted.version, state)
+    if served not in (None, wanted.digest):
         raise UserError(
             f"{wanted.version} is already deployed at {state.name} with other content",
             field="version",
-            given=f"digest {wanted.digest[:12]}, deployed is {known[0].digest[:12]}",
+            given=f"{wanted.version}, package digest {wanted.digest[:12]}",
+            allowed=(f"package digest {str(served)[:12]}",),
             next_step="versions are immutable: package the model again under the next version",
         )
+    if _content_is(folder, wanted):
+        return False
     with tempfile.TemporaryDirectory(prefix=".incoming-", dir=target.parent) as scratch:
         copy = Path(scratch) / "package"
         shutil.copytree(package, copy)
@@ -308,6 +314,20 @@ def _store(folder: Path, package: Path, wanted: Deployed, state: EndpointState) 
             # Damaged, or of a version that was never active: set aside first, because a folder cannot be replaced in one step.
             target.replace(Path(scratch) / "damaged")
         copy.replace(target)
+    return True
+
+
+def _served_digest(folder: Path, version: str, state: EndpointState) -> str | None:
+    """Digest of the package of ``version`` that is or was active here; None if none was, or what is left of it is damaged."""
+    for deployed in (state.active, state.previous):
+        if deployed is not None and deployed.version == version:
+            return deployed.digest
+    if not any(entry.after == version for entry in state.history):
+        return None
+    try:
+        return verify(folder / PACKAGES / version).digest
+    except (IntegrityError, OSError):
+        return None
 
 
 def _rollback_target(folder: Path, state: EndpointState, to: str | None) -> Deployed:
@@ -331,156 +351,6 @@ def _rollback_target(folder: Path, state: EndpointState, to: str | None) -> Depl
     if to not in there:
         raise NotFound(f"{state.name} has no package of that version", field="to", given=to, allowed=there)
     return Deployed(version=to, package=f"{PACKAGES}/{to}", digest=verify(folder / PACKAGES / to).digest)
-
-
-def _switch(
-    root: Path,
-    folder: Path,
-    state: EndpointState,
-    target: Deployed,
-    *,
-    kind: Literal["deploy", "rollback"],
-    who: str,
-    why: str,
-    wait_seconds: float,
-) -> EndpointState:
-    """Candidate, healthy, active, confirmed; on any failure the pointer is put back to what it was."""
-    attempt = secrets.token_hex(8)
-    candidate = Candidate(version=target.version, package=target.package, digest=target.digest, attempt=attempt)
-    deadline = time.monotonic() + wait_seconds
-    before = state
-    confirmed = False
-    state = _write(folder, state.model_copy(update={"candidate": candidate}))
-    try:
-        state = _running(root, folder, state, deadline)
-
-        def tried(status: ServerStatus) -> bool:
-            return status.trial is not None and status.trial.attempt == attempt
-
-        trial = _await(folder, state, tried, deadline, f"load {target.version}").trial
-        if trial is None or not trial.healthy:
-            reason = trial.reason if trial else "no answer"
-            raise DeploymentFailed(
-                f"{state.name}: the server refused {target.version}: {reason}",
-                next_step=f"{before.active.version} goes on serving"
-                if before.active
-                else "nothing is served yet; deploy another package",
-            )
-        state = _write(folder, _switched(state, target, kind, who, why))
-        _await(folder, state, lambda status: status.active == target, deadline, f"switch to {target.version}")
-        _await_health(folder, state, target, deadline)
-        confirmed = True
-    finally:
-        # Also for an interrupt: what is not confirmed is withdrawn.
-        if not confirmed:
-            current = read_state(folder) or state
-            kept = {"active": before.active, "candidate": None, "previous": before.previous}
-            history = tuple(entry for entry in current.history if entry in before.history or entry.kind == "port")
-            _write(folder, current.model_copy(update={**kept, "history": history}))
-            if before.active is None:
-                _end(folder, 10.0)
-    _prune(folder, state)
-    return state
-
-
-def _settled(root: Path, folder: Path, state: EndpointState, wait_seconds: float) -> EndpointState:
-    """The state once the server runs and answers with the active version."""
-    active = state.active
-    if active is None:
-        raise UserError(f"nothing is deployed at {state.name}", next_step="deploy a version first")
-    deadline = time.monotonic() + wait_seconds
-    state = _running(root, folder, state, deadline)
-    _await_health(folder, state, active, deadline)
-    return state
-
-
-def _running(root: Path, folder: Path, state: EndpointState, deadline: float) -> EndpointState:
-    """The state after making sure that a supervisor lives and its server has its port.
-
-    A port that someone else has taken is given up for another one, which is written into the history.
-    """
-    while True:
-        status = read_status(folder)
-        alive = holder(folder / SUPERVISOR_LOCK) is not None
-        if alive and not (status and status.port_taken and holder(folder / SERVER_LOCK) is None):
-            return state
-        if alive:
-            _end(folder, 10.0)
-        settle(folder)
-        (folder / "status.json").unlink(missing_ok=True)
-        state = _with_port(root, folder, state)
-        start_supervisor(folder)
-        while holder(folder / SUPERVISOR_LOCK) is None:
-            _pause(folder, deadline, f"{state.name}: the supervisor did not start")
-        while (status := read_status(folder)) is None:
-            _pause(folder, deadline, f"{state.name}: the server did not start")
-
-
-def _with_port(root: Path, folder: Path, state: EndpointState) -> EndpointState:
-    if state.port and port_is_free(state.host, state.port):
-        return state
-
-    def claim(port: int) -> EndpointState:
-        chosen = state.model_copy(update={"port": port})
-        if state.port:
-            text = f"port {state.port} is taken by another process"
-            log.warning("%s: %s; moved to %d", state.name, text, port)
-            entry = _entry("port", str(state.port), str(port), "platform", text)
-            chosen = chosen.model_copy(update={"history": (*state.history, entry)[-_HISTORY:]})
-        return _write(folder, chosen)
-
-    return choose_port(root, state, claim)
-
-
-def _await(folder: Path, state: EndpointState, done: Callable[[ServerStatus], bool], deadline: float, what: str) -> ServerStatus:
-    while True:
-        status = read_status(folder)
-        if status is not None and status.generation >= state.generation and holder(folder / SERVER_LOCK) is not None:
-            if done(status):
-                return status
-            if status.reason and status.active is None and state.candidate is None:
-                raise DeploymentFailed(f"{state.name} did not {what}: {status.reason}", next_step=f"see {folder / SERVER_LOG}")
-        _pause(folder, deadline, f"{state.name} did not {what} in time")
-
-
-def _await_health(folder: Path, state: EndpointState, wanted: Deployed, deadline: float) -> None:
-    while True:
-        health = ping(state.url)
-        if health is not None and health.digest == wanted.digest and health.model_id == state.model_id:
-            return
-        status = read_status(folder)
-        if (
-            status is not None
-            and status.generation >= state.generation
-            and status.reason
-            and holder(folder / SERVER_LOCK) is not None
-        ):
-            raise DeploymentFailed(f"{state.name} is not healthy: {status.reason}", next_step=f"see {folder / SERVER_LOG}")
-        _pause(folder, deadline, f"{state.url}/ping does not answer with {wanted.version}")
-
-
-def _pause(folder: Path, deadline: float, failure: str) -> None:
-    if time.monotonic() > deadline:
-        status = read_status(folder)
-        reason = f": {status.reason}" if status and status.reason else ""
-        raise DeploymentFailed(f"{failure}{reason}", next_step=f"see {folder / SERVER_LOG}")
-    time.sleep(_POLL_SECONDS)
-
-
-def _end(folder: Path, wait_seconds: float) -> None:
-    """End the supervisor, gently and then not; the kernel frees its lock when it is gone."""
-    deadline = time.monotonic() + wait_seconds
-    asked: dict[int, int] = {}
-    while (pid := holder(folder / SUPERVISOR_LOCK)) is not None:
-        number = signal.SIGTERM if time.monotonic() < deadline else signal.SIGKILL
-        if pid and asked.get(pid) != number:
-            asked[pid] = number
-            try:
-                os.kill(pid, number)
-            except ProcessLookupError:
-                continue
-        time.sleep(_POLL_SECONDS)
-    settle(folder)
 
 
 def _prune(folder: Path, state: EndpointState) -> None:

@@ -7,6 +7,7 @@
     packages/<version>/   the packages that the pointer names, and a few earlier ones
     supervisor.lock       held (flock) by the living supervisor, contains its process id
     server.log            bounded log of supervisor and server
+    start.log             what the supervisor said before it could open that, of the last start only
 
 Shapes, reading and atomic writing; who may write what and when is in ``deployment`` and ``rotation``.
 """
@@ -30,6 +31,7 @@ PACKAGES = "packages"
 SUPERVISOR_LOCK = "supervisor.lock"
 SERVER_LOCK = "server.lock"
 SERVER_LOG = "server.log"
+START_LOG = "start.log"
 
 
 class Deployed(Frozen):

@@ -269,15 +269,16 @@ def epoch_seconds(value: Any) -> int:
         try:
             moment = datetime.fromisoformat(value)
             moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
-            return (moment - _EPOCH) // timedelta(seconds=1)
+            seconds: int = (moment - _EPOCH) // timedelta(seconds=1)
         except OverflowError as error:
             raise ValueError(f"{value!r} is outside the years 1 to 9999") from error
+        return seconds
     if type(value) not in (int, float) or not math.isfinite(value):
         raise ValueError("neither an ISO 8601 string nor a number of seconds")
     if not _FIRST_SECOND <= value <= _LAST_SECOND:
         hint = "; that looks like milliseconds, divide by 1000" if abs(value) < 1000 * _LAST_SECOND else ""
         raise ValueError(f"outside the years 1 to 9999{hint}")
-    return math.floor(value)
+    return int(math.floor(value))
 
 
 def value_problem(field: InputField, value: Any, row: int) -> InputProblem | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import mlops_assets
 from mlops_assets.errors import UserError
-from mlops_assets.serving.endpoint_state import POINTER, SERVER_LOCK, EndpointState, read_state
+from mlops_assets.serving.endpoint_state import POINTER, SERVER_LOCK, START_LOG, EndpointState, read_state
 from mlops_assets.serving.process import holder, port_is_free
 
 #: Below the range that systems hand out to outgoing connections, so that a stopped endpoint finds its port again.
@@ -25,14 +25,14 @@ _SETTLE_SECONDS = 5.0
 _started: list[subprocess.Popen[bytes]] = []
 
 
-def start_supervisor(folder: Path) -> None:
+def start_supervisor(folder: Path) -> subprocess.Popen[bytes]:
     """Start the endpoint's supervisor in a session of its own, so that it outlives the caller and its terminal."""
     _started[:] = [process for process in _started if process.poll() is None]
     # The child must run the code of this process, also from a checkout that is not installed.
     ours = str(Path(mlops_assets.__file__).parents[1])
     paths = [ours, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
-    with (folder / "start.log").open("wb") as output:
+    with (folder / START_LOG).open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "mlops_assets.serving", "--endpoint", str(folder.resolve())],
             stdin=subprocess.DEVNULL,
@@ -43,6 +43,7 @@ def start_supervisor(folder: Path) -> None:
             env=environment,
         )
     _started.append(process)
+    return process
 
 
 def settle(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """One model version in memory: verified, loaded, checked against its own examples, and answering.
 
-Everything between a decoded request and the bytes of its answer. Which version is active is in ``rotation``, HTTP in ``application``.
+Everything between a decoded request and the bytes of its answer. Which version is active is in
+``rotation``, HTTP in ``application``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Which process holds an endpoint, and how a child follows its parent: flock and the parent-death signal.
 
-A process id alone proves nothing, because ids are used again; a lock is given back by the kernel at the very moment its holder dies.
+A process id alone proves nothing, because ids are used again; a lock is given back by the kernel at
+the very moment its holder dies.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import IO
 _PR_SET_PDEATHSIG = 1
 
 
-class LockHeld(Exception):  # noqa: N818 - a state, not a fault
+class LockHeld(Exception):
     """Another living process holds the lock."""
 
 

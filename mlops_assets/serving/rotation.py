@@ -45,6 +45,8 @@ class Rotation:
         self._loaded: dict[str, LoadedModel] = {}
         self._refused: dict[str, str] = {}
         self._seen: tuple[int, int, int] | None = None
+        self._unsaid: ServerStatus | None = None
+        self._complaint = ""
         self._started_at = datetime.now(UTC).isoformat(timespec="seconds")
 
     def follow(self, stopped: threading.Event) -> None:
@@ -57,26 +59,32 @@ class Rotation:
         try:
             found = (self._folder / POINTER).stat()
             identity = (found.st_ino, found.st_mtime_ns, found.st_size)
-            if identity == self._seen:
-                return
-            state = read_state(self._folder)
-            if state is not None:
-                self._apply(state)
-            self._seen = identity
+            if identity != self._seen:
+                state = read_state(self._folder)
+                if state is not None:
+                    self._unsaid = self._apply(state)
+                self._seen = identity
+            if self._unsaid is not None:
+                write_atomically(self._folder / STATUS, self._unsaid)
+                self._unsaid = None
         except (OSError, IntegrityError) as error:
             # A full disk or a pointer edited by hand must not stop what answers; the next look tries again.
-            log.error("cannot follow the pointer: %s", error)
+            if str(error) != self._complaint:
+                log.error("cannot follow the pointer: %s", error)
+            self._complaint = str(error)
 
-    def _apply(self, state: EndpointState) -> None:
+    def _apply(self, state: EndpointState) -> ServerStatus:
+        # What was refused may have been repaired: whoever repairs it writes the pointer anew.
+        self._refused.clear()
         reason = self._activate(state.active)
         trial = self._try_candidate(state.candidate)
         if state.previous is not None:
-            self._load(state.previous, state.previous.digest)
+            self._load(state.previous)
         wanted = {d.digest for d in (state.active, state.candidate, state.previous) if d is not None}
         answering = self._active.model
         for digest in [d for d in self._loaded if d not in wanted and (answering is None or d != answering.digest)]:
             del self._loaded[digest]
-        status = ServerStatus(
+        return ServerStatus(
             pid=os.getpid(),
             started_at=self._started_at,
             generation=state.generation,
@@ -85,7 +93,6 @@ class Rotation:
             loaded=tuple(sorted(model.version for model in self._loaded.values())),
             reason=reason,
         )
-        write_atomically(self._folder / STATUS, status)
 
     def _activate(self, wanted: Deployed | None) -> str:
         """Make ``wanted`` answer; the reason if it cannot."""
@@ -95,7 +102,7 @@ class Rotation:
         answering = self._active.model
         if answering is not None and answering.digest == wanted.digest:
             return ""
-        model = self._load(wanted, wanted.digest)
+        model = self._load(wanted)
         if model is None:
             self._active.reason = self._refused[wanted.digest]
             return self._active.reason
@@ -107,25 +114,23 @@ class Rotation:
     def _try_candidate(self, candidate: Candidate | None) -> Trial | None:
         if candidate is None:
             return None
-        healthy = self._load(candidate, candidate.attempt) is not None
-        reason = "" if healthy else self._refused[candidate.attempt]
+        healthy = self._load(candidate) is not None
+        reason = "" if healthy else self._refused[candidate.digest]
         return Trial(attempt=candidate.attempt, version=candidate.version, healthy=healthy, reason=reason)
 
-    def _load(self, deployed: Deployed, trial: str) -> LoadedModel | None:
-        """The loaded model; None if it was refused. ``trial`` identifies the attempt, so that a new one is made anew."""
+    def _load(self, deployed: Deployed) -> LoadedModel | None:
+        """The loaded model; None if it was refused, with the reason in ``_refused``."""
         model = self._loaded.get(deployed.digest)
         if model is not None:
             return model
-        if trial in self._refused:
+        if deployed.digest in self._refused:
             return None
         try:
             model = LoadedModel(self._folder / deployed.package)
             if model.digest != deployed.digest or model.version != deployed.version:
-                raise IntegrityError(
-                    f"{deployed.package} holds {model.version} {model.digest}, the pointer says {deployed.digest}"
-                )
+                raise IntegrityError(f"{deployed.package} is {model.version} {model.digest[:12]}, not {deployed.digest[:12]}")
         except (IntegrityError, OSError) as error:
-            self._refused[trial] = str(error)
+            self._refused[deployed.digest] = str(error)
             log.error("refused %s: %s", deployed.version, error)
             return None
         self._loaded[deployed.digest] = model

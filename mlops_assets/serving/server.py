@@ -110,7 +110,7 @@ def _run(application: Application, host: str, port: int) -> None:
             http=HTTPModes.http1,
             websockets=False,
             backlog=1024,
-            log_level=LogLevels.warning,
+            log_level=LogLevels.error,
         )
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):

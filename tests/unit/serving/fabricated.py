@@ -68,7 +68,15 @@ def classifier(weight: float) -> bytes:
         h.make_node("Div", ["income", "thousand"], ["b0"]),
         h.make_node("IsNaN", ["income"], ["b1"]),
         h.make_node("Where", ["b1", "quarter", "b0"], ["b"]),
-        h.make_node("LabelEncoder", ["city"], ["c"], keys_strings=list(CITIES), values_floats=list(CITIES.values()), default_float=0.0, **ml),
+        h.make_node(
+            "LabelEncoder",
+            ["city"],
+            ["c"],
+            keys_strings=list(CITIES),
+            values_floats=list(CITIES.values()),
+            default_float=0.0,
+            **ml,
+        ),
         h.make_node("Cast", ["joined"], ["d0"], to=T.FLOAT),
         h.make_node("Div", ["d0", "big"], ["d1"]),
         h.make_node("Abs", ["d1"], ["d2"]),
@@ -99,7 +107,9 @@ def regressor() -> bytes:
         h.make_node("Mul", ["x", "two"], ["column"]),
         h.make_node("Reshape", ["column", "flat"], ["value"]),
     ]
-    return _model(nodes, [h.make_tensor_value_info("x", T.FLOAT, [None, 1])], [h.make_tensor_value_info("value", T.FLOAT, [None])])
+    return _model(
+        nodes, [h.make_tensor_value_info("x", T.FLOAT, [None, 1])], [h.make_tensor_value_info("value", T.FLOAT, [None])]
+    )
 
 
 def _model(nodes: list[Any], inputs: list[Any], outputs: list[Any]) -> bytes:
@@ -151,7 +161,9 @@ def package(folder: Path, version: str = "v1.0.0", weight: float = 1.0, model_id
 def regression_package(folder: Path, field: str = "x") -> Path:
     export = folder.with_name(folder.name + "-export")
     export.mkdir(parents=True)
-    signature = Signature(task_type="regression", inputs=(InputField(name=field, kind="number", required=True, example=1.0),), target="y")
+    signature = Signature(
+        task_type="regression", inputs=(InputField(name=field, kind="number", required=True, example=1.0),), target="y"
+    )
     (export / "model.onnx").write_bytes(regressor())
     (export / "signature.json").write_text(signature.model_dump_json())
     (export / "examples.json").write_text(Examples(rows=({field: 1.5},), values=(3.0,)).model_dump_json())
