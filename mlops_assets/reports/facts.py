@@ -1,0 +1,185 @@
+"""The Markdown blocks that the comments in the thread and the full report share: what was trained, on what, how well.
+
+Each function turns one part of a record into Markdown in one language; their order and headings are the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pydantic import JsonValue
+
+from mlops_assets.reports.language import sentence
+from mlops_assets.reports.markdown import bullets, echo, plain, right_after_first, table
+from mlops_assets.reports.quantities import (
+    counted,
+    duration,
+    metric_name,
+    metric_unit,
+    metric_value,
+    moment,
+    setting_value,
+    term,
+    threshold_text,
+    time_of,
+    value_beside,
+)
+from mlops_assets.reports.record import PHASES, DatasetFacts, GateDecision, PhaseProgress, TrainingRecord
+from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.request.vocabulary import Language
+
+STATE_ICONS: Mapping[str, str] = {"waiting": "⬜", "running": "🔄", "done": "✅", "failed": "❌", "skipped": "➖"}
+OUTCOME_ICONS: Mapping[str, str] = {"deployed": "✅", "below_threshold": "⚠️", "failed": "❌"}
+
+
+def labelled(label: str, value: str, language: Language) -> str:
+    """``label: value`` with the label from the catalogue; ``value`` is Markdown."""
+    return sentence("punctuation.labelled", language, label=sentence(f"label.{label}", language), value=value)
+
+
+def joined(items: Sequence[str], language: Language) -> str:
+    """Items of a list within a sentence."""
+    return sentence("punctuation.list", language).join(items)
+
+
+def learning_type(request: TrainingRequest, language: Language) -> str:
+    """``教師あり学習（分類）``, ``supervised learning (classification)``."""
+    kind = term("learning_type", request.learning_type, language)
+    return sentence("punctuation.aside", language, text=kind, aside=term("task_type", request.task_type, language))
+
+
+def algorithm(request: TrainingRequest, language: Language) -> str:
+    """The display name of the algorithm, with its variant."""
+    name = term("algorithm", request.algorithm, language)
+    return sentence("punctuation.aside", language, text=name, aside=echo(request.variant)) if request.variant else name
+
+
+def wall_time(record: TrainingRecord, language: Language) -> str:
+    """From the start to the end of the training."""
+    start, end = moment(record.started_at), moment(record.finished_at)
+    return duration((end - start).total_seconds() if start and end else None, language)
+
+
+def took(record: TrainingRecord, language: Language) -> str:
+    """How long the whole training took, and the fitting in it."""
+    whole = wall_time(record, language)
+    if record.training_seconds is None:
+        return whole
+    return sentence("duration.with_training", language, whole=whole, training=duration(record.training_seconds, language))
+
+
+def basic_information(record: TrainingRecord, language: Language) -> str:
+    """What was trained, when and for how long."""
+    items = [
+        labelled("training_id", echo(record.training_id), language),
+        labelled("model_id", echo(record.model_id), language),
+        labelled("learning_type", learning_type(record.request, language), language),
+        labelled("algorithm", algorithm(record.request, language), language),
+        labelled("started_at", time_of(record.started_at), language),
+        labelled("took", took(record, language), language),
+    ]
+    if record.issue is not None:
+        number = sentence("sentence.issue_and_attempt", language, issue=record.issue, attempt=record.attempt)
+        items.insert(2, labelled("issue", number, language))
+    return bullets(items)
+
+
+def dataset_sizes(dataset: DatasetFacts, language: Language) -> str:
+    """Identity, size of every split, features and removed rows."""
+    version = sentence("sentence.dataset_version", language, dataset=echo(dataset.dataset_id), version=echo(dataset.version))
+    items = [labelled("dataset_id", version, language), labelled("target", echo(dataset.target), language)]
+    items += [
+        sentence(
+            "punctuation.labelled", language, label=term("split_name", name, language), value=counted(rows, "rows", language)
+        )
+        for name, rows in dataset.rows.items()
+    ]
+    items.append(labelled("split", term("split", dataset.split, language), language))
+    items.append(labelled("features", counted(dataset.features, "features", language), language))
+    if dataset.classes:
+        items.append(labelled("classes", joined([echo(name, 40) for name in dataset.classes[:12]], language), language))
+    items.append(labelled("removed", removed_rows(dataset.removed, language), language))
+    return bullets(items)
+
+
+def removed_rows(removed: Mapping[str, int], language: Language) -> str:
+    """Rows removed by reason; says so where none were."""
+    reasons = [
+        sentence("punctuation.pair", language, name=term("removed", name, language), value=counted(rows, "rows", language))
+        for name, rows in removed.items()
+        if rows
+    ]
+    return joined(reasons, language) if reasons else sentence("sentence.none_removed", language)
+
+
+def hyperparameters(values: Mapping[str, JsonValue], language: Language) -> str:
+    """Every knob with its value as a table."""
+    if not values:
+        return sentence("sentence.no_hyperparameters", language)
+    header = (sentence("label.hyperparameter", language), sentence("label.value", language))
+    return table(header, [(echo(name), setting_value(value)) for name, value in values.items()])
+
+
+def metrics_table(record: TrainingRecord, language: Language) -> str:
+    """Every metric; with the values on the training and validation split beside it where they were measured."""
+    splits = [split for split in ("validation", "train") if any(name.startswith(f"{split}_") for name in record.metrics)]
+    prefixes = tuple(f"{split}_" for split in splits)
+    names = list(dict.fromkeys(_without(prefixes, name) for name in record.metrics))
+    header = [sentence("label.metric", language), *(term("split_name", split, language) for split in ("test", *splits))]
+    rows = []
+    for name in names:
+        values = [record.metrics.get(name), *(record.metrics.get(f"{split}_{name}") for split in splits)]
+        cells = ["—" if value is None else metric_value(value) for value in values]
+        rows.append((metric_name(name, language), *cells, metric_unit(name, language)))
+    return table((*header, sentence("label.unit", language)), rows, right_after_first(len(splits) + 1))
+
+
+def _without(prefixes: tuple[str, ...], name: str) -> str:
+    return next((name.removeprefix(prefix) for prefix in prefixes if name.startswith(prefix)), name)
+
+
+def gate_sentence(gate: GateDecision, language: Language) -> str:
+    """The threshold decision in one sentence, with the shortfall where there is one."""
+    name = metric_name(gate.metric, language)
+    if gate.threshold is None:
+        return sentence("gate.no_threshold", language, metric=name, value=metric_value(gate.value))
+    return sentence(
+        f"gate.{'passed' if gate.passed else 'missed'}_{gate.direction}",
+        language,
+        metric=name,
+        value=value_beside(gate.value, gate.threshold),
+        threshold=threshold_text(gate.threshold),
+        shortfall=metric_value(gate.shortfall),
+    )
+
+
+def status_sentence(record: TrainingRecord, language: Language) -> str:
+    """The outcome with its icon: one line that says how the training ended, why, and with which model."""
+    gate = gate_sentence(record.gate, language) if record.gate is not None else ""
+    text = sentence(
+        f"status.{record.outcome}",
+        language,
+        model=echo(record.model_id),
+        version=echo(record.model.version) if record.model else "—",
+        environment=term("environment", record.endpoint.environment, language) if record.endpoint else "—",
+        gate=gate,
+    )
+    return f"{OUTCOME_ICONS[record.outcome]} {text}".strip()
+
+
+def phase_table(phases: Sequence[PhaseProgress], language: Language) -> str:
+    """Every phase in order with its state, time and detail; a phase not heard of yet is waiting."""
+    known = {progress.phase: progress for progress in phases}
+    rows = []
+    for number, phase in enumerate(PHASES, 1):
+        progress = known.get(phase, PhaseProgress(phase=phase, state="waiting"))
+        state = f"{STATE_ICONS[progress.state]} {sentence(f'state.{progress.state}', language)}"
+        seconds = duration(progress.seconds, language)
+        rows.append((f"{number}. {sentence(f'phase.{phase}', language)}", state, seconds, plain(progress.detail, 300)))
+    header = tuple(sentence(f"label.{name}", language) for name in ("phase", "state", "time", "detail"))
+    return table(header, rows, ("left", "left", "right", "left"))
+
+
+def not_done_list(keys: Sequence[str], language: Language) -> str:
+    """What was asked for and is not done, one line each."""
+    return bullets(sentence(f"not_done.{key}", language) for key in keys)

@@ -1,0 +1,202 @@
+"""The proposal comment: what was detected, what will run, what it costs, what is left out, and how to approve it."""
+
+from __future__ import annotations
+
+from mlops_assets.reports import facts
+from mlops_assets.reports.language import has_sentence, sentence
+from mlops_assets.reports.markdown import bullets, echo, paragraphs, plain, table
+from mlops_assets.reports.quantities import counted, dollars, metric_name, percent, setting_value, term, threshold_text
+from mlops_assets.reports.suggestions import UNBALANCED_BELOW
+from mlops_assets.request.plan import Plan
+from mlops_assets.request.schema import Preprocessing
+from mlops_assets.request.vocabulary import METRICS, Language
+
+_CLASSES_SHOWN = 10
+#: Strategies that fall back to blue/green where the plan lists them as not done.
+_STRATEGIES_NOT_DONE = ("canary", "ab_test", "shadow")
+
+
+def proposal_comment(plan: Plan, language: Language, *, approved_by: str | None, how_to_approve: str) -> str:
+    """What a person reads before saying yes to ``plan``.
+
+    Args:
+        approved_by: who approved it, once somebody has; replaces the instructions.
+        how_to_approve: Markdown in the issue's language, by the tracker that knows its own ways of approving.
+    """
+    if approved_by is None:
+        approval = how_to_approve
+    else:
+        approval = sentence("sentence.approved_by", language, person=plain(approved_by, 80))
+    left_out = ""
+    if plan.not_done:
+        header = tuple(sentence(f"label.{name}", language) for name in ("field", "asked", "instead"))
+        rows = [(echo(item.field), echo(item.asked), sentence(f"not_done.{item.key}", language)) for item in plan.not_done]
+        left_out = paragraphs(f"### {sentence('heading.not_done', language)}", table(header, rows))
+    return paragraphs(
+        f"## {sentence('heading.proposal', language)}",
+        f"### {sentence('heading.detected', language)}",
+        detected(plan, language),
+        f"### {sentence('heading.will_run', language)}",
+        will_run(plan, language),
+        f"### {sentence('heading.hyperparameters', language)}",
+        facts.hyperparameters(plan.hyperparameters, language),
+        f"### {sentence('heading.cost', language)}",
+        cost(plan, language),
+        left_out,
+        f"### {sentence('heading.identity', language)}",
+        identity(plan, language),
+        f"### {sentence('heading.approval', language)}",
+        approval,
+    )
+
+
+def detected(plan: Plan, language: Language) -> str:
+    """What was found in the request and in the data before anything ran."""
+    found = plan.characteristics
+    size = sentence(
+        "sentence.data_size",
+        language,
+        rows=counted(found.rows, "rows", language),
+        columns=counted(found.columns, "columns", language),
+        size=term("size", found.size_class, language),
+    )
+    items = [
+        facts.labelled("learning_type", facts.learning_type(plan.request, language), language),
+        facts.labelled("algorithm", facts.algorithm(plan.request, language), language),
+        facts.labelled("data_size", size, language),
+        facts.labelled("target", echo(found.target), language),
+    ]
+    if found.class_counts:
+        items.append(facts.labelled("class_shares", _class_shares(plan, language), language))
+    if found.minority_share is not None:
+        key = "unbalanced" if found.minority_share < UNBALANCED_BELOW else "balanced"
+        share = sentence(f"sentence.{key}", language, share=percent(found.minority_share))
+        items.append(facts.labelled("class_balance", share, language))
+    faults = sentence(
+        "sentence.faults",
+        language,
+        cells=f"{found.missing_cells:,}",
+        rows=counted(found.duplicate_rows, "rows", language),
+    )
+    items.append(facts.labelled("faults", faults, language))
+    return bullets(items)
+
+
+def _class_shares(plan: Plan, language: Language) -> str:
+    counts = plan.characteristics.class_counts
+    total = sum(counts.values()) or 1
+    largest = sorted(counts.items(), key=lambda item: -item[1])[:_CLASSES_SHOWN]
+    shown = [
+        sentence(
+            "sentence.class_share",
+            language,
+            name=echo(name, 40),
+            share=percent(rows / total),
+            rows=counted(rows, "rows", language),
+        )
+        for name, rows in largest
+    ]
+    text = facts.joined(shown, language)
+    left = len(counts) - len(largest)
+    return sentence("sentence.and_more", language, shown=text, left=left) if left > 0 else text
+
+
+def will_run(plan: Plan, language: Language) -> str:
+    """The steps of the plan as a numbered list."""
+    request = plan.request
+    metrics = facts.joined([metric_name(name, language) for name in plan.metrics], language)
+    gate = metric_name(plan.gate_metric, language)
+    if request.evaluation.threshold is None:
+        threshold = sentence("sentence.no_threshold", language, metric=gate)
+    else:
+        direction = METRICS.get(plan.gate_metric, "higher")
+        limit = threshold_text(request.evaluation.threshold)
+        threshold = sentence(f"sentence.threshold_{direction}", language, metric=gate, threshold=limit)
+    strategy = request.deployment.strategy
+    if strategy in _STRATEGIES_NOT_DONE and any(item.key == strategy for item in plan.not_done):
+        strategy = "blue_green"
+    environment = term("environment", request.deployment.environment, language)
+    deployment = sentence("punctuation.aside", language, text=environment, aside=term("strategy", strategy, language))
+    steps = {
+        "dataset": sentence(
+            "sentence.dataset_version", language, dataset=echo(plan.dataset_id), version=echo(plan.dataset_version)
+        ),
+        "preprocessing": facts.joined(preprocessing(request.preprocessing, language), language),
+        "training": sentence("sentence.seed", language, algorithm=facts.algorithm(request, language), seed=request.seed),
+        "evaluation": metrics,
+        "threshold": threshold,
+        "packaging": sentence("sentence.packaging", language),
+        "resources": resources(plan, language),
+        "deployment": deployment,
+    }
+    lines = [facts.labelled(name, text, language) for name, text in steps.items() if text]
+    return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def preprocessing(chosen: Preprocessing, language: Language) -> list[str]:
+    """What cleaning and feature making will do, in the order in which it happens."""
+    steps = []
+    if chosen.remove_duplicates:
+        steps.append(sentence("preprocessing.remove_duplicates", language))
+    steps.append(sentence(f"handle_missing.{chosen.handle_missing or 'default'}", language))
+    if chosen.handle_outliers != "none":
+        steps.append(sentence(f"handle_outliers.{chosen.handle_outliers}", language))
+    if chosen.drop_columns:
+        names = facts.joined([echo(name) for name in chosen.drop_columns[:12]], language)
+        steps.append(sentence("preprocessing.drop_columns", language, columns=names))
+    fractions = {"validation": percent(chosen.validation_fraction), "test": percent(chosen.test_fraction)}
+    steps.append(sentence("preprocessing.split", language, split=term("split", chosen.split, language), **fractions))
+    steps.append(sentence(f"encoding.{chosen.encode_categorical}", language))
+    steps += [sentence(f"preprocessing.{name}", language) for name in ("normalize", "standardize") if getattr(chosen, name)]
+    steps += [sentence(f"derived.{name}", language) for name in chosen.feature_engineering]
+    if chosen.feature_selection != "none":
+        steps.append(sentence(f"selection.{chosen.feature_selection}", language))
+    if chosen.max_features is not None:
+        most = counted(chosen.max_features, "features", language)
+        steps.append(sentence("preprocessing.max_features", language, features=most))
+    return steps
+
+
+def resources(plan: Plan, language: Language) -> str:
+    """Compute kind, instance type and processors; a name that the catalogue lacks is echoed with its value."""
+    pairs = []
+    for name, value in plan.resources.items():
+        if value is None:
+            continue
+        label = sentence(f"resource.{name}", language) if has_sentence(f"resource.{name}") else echo(name, 40)
+        shown = (
+            term("compute", value, language)
+            if isinstance(value, str) and has_sentence(f"compute.{value}")
+            else setting_value(value)
+        )
+        pairs.append(sentence("punctuation.pair", language, name=label, value=shown))
+    return facts.joined(pairs, language)
+
+
+def cost(plan: Plan, language: Language) -> str:
+    """The estimate and the cap in US dollars."""
+    estimate = plan.estimated_cost_usd
+    if estimate is None:
+        estimated = sentence("sentence.no_estimate", language)
+    elif estimate == 0:
+        estimated = sentence("sentence.no_charge", language)
+    else:
+        estimated = sentence("sentence.estimate", language, amount=dollars(estimate))
+    cap = plan.cost_cap_usd
+    capped = sentence("sentence.no_cap", language) if cap is None else sentence("sentence.cap", language, amount=dollars(cap))
+    return bullets([facts.labelled("estimate", estimated, language), facts.labelled("cap", capped, language)])
+
+
+def identity(plan: Plan, language: Language) -> str:
+    """The digest that is approved, and the versions in it."""
+    items = [
+        facts.labelled("plan_digest", echo(plan.digest), language),
+        facts.labelled("data_version", echo(plan.dataset_version), language),
+        facts.labelled("code_version", echo(plan.code_version), language),
+        facts.labelled(
+            "profile",
+            term("profile", plan.request.optimization.performance_profile, language),
+            language,
+        ),
+    ]
+    return paragraphs(bullets(items), sentence("sentence.digest_promise", language))

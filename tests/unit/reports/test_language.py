@@ -1,0 +1,206 @@
+"""Both catalogues say the same things: same keys, same fields, complete for the vocabularies, and nothing unused."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from itertools import product
+from types import SimpleNamespace
+from typing import Any, get_args, get_type_hints
+
+import pytest
+
+from mlops_assets.data.dataset import SPLITS, PreparedDataset, QualityCheck
+from mlops_assets.errors import Problem
+from mlops_assets.reports import language
+from mlops_assets.reports.comments import Links, progress_comment, proposal_comment, refusal_comment, result_comment
+from mlops_assets.reports.facts import gate_sentence, hyperparameters
+from mlops_assets.reports.language import catalogue, fields_of, has_sentence, sentence, word
+from mlops_assets.reports.proposal import preprocessing
+from mlops_assets.reports.quantities import METRIC_UNITS, CountKind, counted, term
+from mlops_assets.reports.record import PHASES, GateDecision, Outcome, PhaseProgress, PhaseState
+from mlops_assets.reports.report import report_html, report_markdown
+from mlops_assets.reports.suggestions import SUGGESTIONS
+from mlops_assets.request import vocabulary
+from mlops_assets.request.plan import NotDone
+from mlops_assets.request.schema import EvaluationRequest, Preprocessing
+
+
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+PROBLEMS = words(
+    "unknown_key missing wrong_type not_allowed out_of_range too_large yaml_syntax yaml_anchor yaml_tag "
+    "yaml_documents duplicate_key too_deep too_many_nodes not_a_mapping empty control_character bad_identifier "
+    "bad_version conflict unknown_hyperparameter dataset_not_registered algorithm_not_available "
+)
+NOT_DONE = words(
+    "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
+    "grpc auto_scaling deployment_target notifications custom_optimizations performance_profile augmentation "
+    "dataset_selection max_retry "
+)
+WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
+FAMILIES: dict[str, tuple[str, ...]] = {
+    "problem": tuple(PROBLEMS),
+    "not_done": tuple(NOT_DONE),
+    "suggestion": SUGGESTIONS,
+    "suggestion_short": tuple(key for key in SUGGESTIONS if key != "more_data"),
+    "warning": ("time_features_without_timestamp", "aggregate_without_entity"),
+    "phase": PHASES,
+    "state": get_args(PhaseState),
+    "outcome": get_args(Outcome),
+    "status": get_args(Outcome),
+    "metric": (*vocabulary.METRICS, "support"),
+    "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
+    "algorithm": tuple(vocabulary.ALGORITHMS),
+    "learning_type": vocabulary.values(vocabulary.LearningType),
+    "task_type": vocabulary.values(vocabulary.TaskType),
+    "profile": vocabulary.values(vocabulary.PerformanceProfile),
+    "environment": vocabulary.values(vocabulary.Environment),
+    "strategy": vocabulary.values(vocabulary.DeploymentStrategy),
+    "split": vocabulary.values(vocabulary.SplitStrategy),
+    "split_name": SPLITS,
+    "handle_missing": ("default", *vocabulary.values(vocabulary.HandleMissing)),
+    "handle_outliers": WITHOUT_NONE,
+    "encoding": vocabulary.values(vocabulary.CategoricalEncoding),
+    "derived": vocabulary.values(vocabulary.DerivedFeature),
+    "selection": ("correlation", "importance"),
+    "size": ("small", "medium", "large"),
+    "rule": get_args(get_type_hints(QualityCheck)["rule"]),
+    "severity": get_args(get_type_hints(QualityCheck)["severity"]),
+    "check": ("passed", "failed"),
+    "removed": ("duplicates", "missing_target", "missing", "outliers"),
+    "gate": ("no_threshold", "passed_higher", "passed_lower", "missed_higher", "missed_lower"),
+    "count": tuple(f"{kind}.{number}" for kind in get_args(CountKind) for number in ("one", "other")),
+}
+#: Families whose words are looked up where there are any: names of figures, resources and compute kinds are open.
+OPEN_FAMILIES = ("figure", "resource", "compute")
+
+
+def test_both_catalogues_have_the_same_keys_and_format_fields() -> None:
+    japanese, english = catalogue("ja"), catalogue("en")
+    assert japanese.keys() == english.keys()
+    assert {key: fields_of(text) for key, text in japanese.items()} == {key: fields_of(text) for key, text in english.items()}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_family_has_exactly_the_words_of_its_vocabulary(family: str) -> None:
+    found = {key.removeprefix(f"{family}.") for key in catalogue("en") if key.startswith(f"{family}.")}
+    assert found == set(FAMILIES[family])
+
+
+class Recording(dict[str, str]):
+    """A catalogue that remembers which sentences were asked for."""
+
+    def __init__(self, sentences: Mapping[str, str]) -> None:
+        super().__init__(sentences)
+        self.asked: set[str] = set()
+
+    def __getitem__(self, key: str) -> str:
+        self.asked.add(key)
+        return super().__getitem__(key)
+
+
+def write_everything(churn: SimpleNamespace) -> None:
+    """Every kind of comment and report with every option that brings in a sentence of its own."""
+    links = Links(report="r", history="h", mlflow="http://a.b", ui="u", log="l")
+    many = tuple(str(number) for number in range(99))
+    refusal_comment([Problem("", code, allowed=many) for code in PROBLEMS], "a: 1", "en")
+    left_out = [NotDone(field="x", key=key, asked="y") for key in NOT_DONE]
+    balanced = churn.plan().characteristics.model_copy(update={"minority_share": 0.5, "class_counts": dict.fromkeys(many, 1)})
+    proposal_comment(
+        churn.plan(not_done=left_out, estimated_cost_usd=None, cost_cap_usd=None), "en", approved_by="a", how_to_approve=""
+    )
+    for name, (learning_type, task_types) in vocabulary.ALGORITHMS.items():
+        for task_type in task_types:
+            request = churn.request(
+                algorithm=name, learning_type=learning_type, task_type=task_type, evaluation=EvaluationRequest()
+            )
+            proposal_comment(churn.plan(request=request, estimated_cost_usd=0.5), "en", approved_by=None, how_to_approve="")
+    proposal_comment(churn.plan(characteristics=balanced, gate_metric="rmse"), "en", approved_by=None, how_to_approve="")
+    for chosen in preprocessing_options():
+        preprocessing(chosen, "en")
+    for family in ("profile", "environment", "strategy", "size"):
+        for name in FAMILIES[family]:
+            term(family, name, "en")
+    running = [PhaseProgress(phase="plan", state=state, seconds=4000.0) for state in get_args(PhaseState)]
+    for progress in running:
+        progress_comment("t", [progress], "en", links)
+    result_comment(churn.failed(), "en", links=links)
+    result_comment(churn.failed(hyperparameters={}, error=None), "en")
+    result_comment(churn.below_threshold(gate=gate(suggestions=SUGGESTIONS)), "en")
+    for direction, threshold, passed in product(("higher", "lower"), (None, 0.5), (True, False)):
+        gate_sentence(gate(direction=direction, threshold=threshold, passed=passed), "en")
+    result_comment(churn.deployed(metrics=dict.fromkeys(vocabulary.METRICS, 0.5)), "en", predict_example="x", links=links)
+    facts = churn.deployed().dataset
+    rules = [QualityCheck(rule=name, severity="log", passed=True, evidence=dict.fromkeys(many, 1)) for name in FAMILIES["rule"]]
+    stop = QualityCheck(rule="schema", severity="stop", passed=False)
+    changed = facts.model_copy(update={"checks": (*rules, stop, *facts.checks), "removed": dict.fromkeys(FAMILIES["removed"], 1)})
+    record = churn.deployed(dataset=changed, approved_by=None, confusion_matrix=[[1] * 40] * 40)
+    report_html(record, "en", {})
+    for outcome in (churn.below_threshold, churn.failed):
+        report_html(outcome(), "en", {"roc.png": b"\x89PNG\r\n\x1a\n"})
+    hyperparameters({}, "en")
+    for outcome in (record.model_copy(update={"dataset": facts.model_copy(update={"removed": {}})}), churn.deployed()):
+        report_markdown(outcome, "en")
+    for kind, number in product(get_args(CountKind), (1, 2)):
+        counted(number, kind, "en")
+
+
+def gate(**changed: Any) -> GateDecision:
+    content = {"metric": "auc_roc", "direction": "higher", "value": 0.4, "threshold": 0.5, "passed": False}
+    return GateDecision.model_validate({**content, **changed})
+
+
+def preprocessing_options() -> list[Preprocessing]:
+    options = {
+        "handle_missing": FAMILIES["handle_missing"][1:],
+        "handle_outliers": FAMILIES["handle_outliers"],
+        "encode_categorical": FAMILIES["encoding"],
+        "feature_selection": FAMILIES["selection"],
+        "split": FAMILIES["split"],
+    }
+    chosen = [{name: value} for name, values in options.items() for value in values]
+    everything: dict[str, Any] = {"normalize": True, "standardize": True, "drop_columns": ("a",), "max_features": 3}
+    return [
+        Preprocessing.model_validate(content) for content in (*chosen, {**everything, "feature_engineering": FAMILIES["derived"]})
+    ]
+
+
+def test_every_sentence_is_used(churn: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = Recording(catalogue("en"))
+    monkeypatch.setattr(language, "catalogue", lambda _: recording)
+    write_everything(churn)
+    unused = {key for key in recording.keys() - recording.asked if key.split(".")[0] not in OPEN_FAMILIES}
+    assert unused == {f"warning.{name}" for name in FAMILIES["warning"]}, "the run asks for warnings, as details of a phase"
+
+
+def test_an_unknown_key_raises_and_names_near_ones() -> None:
+    with pytest.raises(KeyError, match=r"did you mean .*problem\.unknown_key"):
+        sentence("problem.unknwon_key", "ja")
+
+
+def test_a_missing_field_raises() -> None:
+    with pytest.raises(KeyError, match="needs a value for: number"):
+        sentence("count.rows.other", "en")
+
+
+def test_a_value_is_never_read_as_a_template() -> None:
+    assert sentence("count.rows.other", "en", number="{number.__class__} {0}") == "{number.__class__} {0} rows"
+
+
+def test_a_word_that_the_catalogue_lacks_is_none() -> None:
+    assert word("metric", "f2_score", "ja") is None
+    assert has_sentence("metric.f1_score")
+
+
+def test_no_japanese_sentence_was_left_in_english() -> None:
+    """Names stay Latin; a sentence that is the same in both languages and has a space is one nobody translated."""
+    names = {"algorithm.random_forest", "label.training_id", "label.dataset_id", "label.model_version", "label.mlflow_run"}
+    same = {key for key, text in catalogue("ja").items() if text == catalogue("en")[key] and re.search("[a-z] [a-z]", text)}
+    assert same <= names
+
+
+def test_prepared_dataset_splits_have_names() -> None:
+    assert set(get_args(get_type_hints(PreparedDataset)["split"])) <= set(FAMILIES["split"])
