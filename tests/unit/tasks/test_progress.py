@@ -24,7 +24,7 @@ def test_what_is_reported_is_what_is_read(fraction: float, text: str, metrics: d
     assert read.text == " ".join(text.replace("=", ":").split())
     assert list(read.metrics) == list(metrics)
     for name, value in metrics.items():
-        assert math.isnan(value) and math.isnan(read.metrics[name]) or read.metrics[name] == pytest.approx(value, rel=1e-5)
+        assert (math.isnan(value) and math.isnan(read.metrics[name])) or read.metrics[name] == pytest.approx(value, rel=1e-5)
 
 
 @given(st.text(max_size=80))
