@@ -21,7 +21,7 @@ from mlops_assets.reports.record import (
     Outcome,
     TrainingRecord,
 )
-from mlops_assets.reports.report import report_html, report_markdown
+from mlops_assets.reports.report import history_files, report_html, report_markdown
 from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Frozen
 from mlops_assets.serving.package import Examples, ModelMetadata
@@ -126,43 +126,59 @@ def _model_facts(platform: Platform, training_id: str, facts: _Facts) -> ModelFa
 
 
 def close_training(platform: Platform, training_id: str, error: str | None = None) -> TrainingRecord:
-    """Conclude a training whose run has ended: record, MLflow, report, history, comment and labels.
+    """Conclude a training whose run has ended: MLflow, record, report, history, comment and labels.
 
     Calling it again returns the same record and completes whatever an earlier call did not reach.
     """
     ledger = platform.ledger
     record = ledger.record(training_id)
     if record is None:
-        record = ledger.conclude(build_record(platform, training_id, error))
-    ledger.join_line(record.model_id, training_id)
+        record = ledger.conclude(_registered(platform, build_record(platform, training_id, error)))
     if ledger.is_reported(training_id):
         return record
-    facts = _Facts(platform, training_id)
-    figures = facts.folder("evaluation")
-    pictures = {path.name: path.read_bytes() for path in sorted(figures.glob("*.png"))} if figures is not None else {}
-    markdown = report_markdown(record, record.language)
-    platform.store.put(f"reports/{training_id}/report.md", markdown.encode())
+    ledger.join_line(record.model_id, training_id)
+    pictures = {path.name: path.read_bytes() for path in _figures(platform, training_id)}
+    platform.store.put(f"reports/{training_id}/report.md", report_markdown(record, record.language).encode())
     platform.store.put(f"reports/{training_id}/report.html", report_html(record, record.language, pictures).encode())
-    _log_to_mlflow(platform, record, figures, facts.folder("package"))
-    platform.history.commit(
-        training_id,
-        {f"{training_id}.md": markdown.encode(), f"{training_id}.json": (record.model_dump_json(indent=2) + "\n").encode()},
-        f"{record.model_id}: {record.outcome} ({training_id})",
-    )
+    platform.history.commit(training_id, history_files(record), f"{record.model_id}: {record.outcome} ({training_id})")
     platform.thread.conclude(record, predict_example(platform, record))
     ledger.mark_reported(training_id)
     return record
 
 
-def _log_to_mlflow(platform: Platform, record: TrainingRecord, figures: Path | None, package: Path | None) -> None:
-    artifacts = {f"figures/{path.name}": path for path in sorted(figures.glob("*.png"))} if figures is not None else {}
-    run_id = platform.experiments.log_training(record, experiment=record.model_id, artifacts=artifacts)
-    if record.model is not None and package is not None:
-        platform.experiments.register_version(
-            record.model_id, record.model.version, package, run_id, record.model.package_digest, record.training_id
-        )
-        if record.outcome == "deployed":
-            platform.experiments.set_champion(record.model_id, record.model.version)
+def _figures(platform: Platform, training_id: str) -> list[Path]:
+    folder = _Facts(platform, training_id).folder("evaluation")
+    return sorted(folder.glob("*.png")) if folder is not None else []
+
+
+def _registered(platform: Platform, record: TrainingRecord) -> TrainingRecord:
+    """The record after MLflow knows the run and the model version, with their ids."""
+    figures = {f"figures/{path.name}": path for path in _figures(platform, record.training_id)}
+    run_id = platform.experiments.log_training(record, experiment=record.model_id, artifacts=figures)
+    package = _Facts(platform, record.training_id).folder("package")
+    if record.model is None or package is None:
+        return record
+    version = platform.experiments.register_version(
+        record.model_id,
+        record.model.version,
+        package,
+        run_id=run_id,
+        digest=record.model.package_digest,
+        training_id=record.training_id,
+    )
+    if record.outcome == "deployed":
+        platform.experiments.set_champion(record.model_id, record.model.version)
+    return record.model_copy(
+        update={"model": record.model.model_copy(update={"mlflow_run_id": run_id, "mlflow_model_version": version})}
+    )
+
+
+def log_to_mlflow(platform: Platform, training_id: str, gate: GateDecision) -> str:
+    """Log an evaluated training before it is packaged; the address of its run in MLflow's UI."""
+    outcome: Outcome = "deployed" if gate.passed else "below_threshold"
+    record = build_record(platform, training_id, None).model_copy(update={"gate": gate, "outcome": outcome})
+    figures = {f"figures/{path.name}": path for path in _figures(platform, training_id)}
+    return platform.experiments.run_url(platform.experiments.log_training(record, experiment=record.model_id, artifacts=figures))
 
 
 def example_rows(platform: Platform, training_id: str, count: int = 1) -> Examples | None:
@@ -184,7 +200,7 @@ def predict_example(platform: Platform, record: TrainingRecord) -> str | None:
     body = json.dumps(dict(examples.rows[0]), ensure_ascii=False)
     command = f"curl -s {record.endpoint.url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
     try:
-        answer = json.dumps(platform.endpoints.predict(record.endpoint.url, list(examples.rows)), ensure_ascii=False)
+        answer = json.dumps(platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows)), ensure_ascii=False)
     except MlopsError as error:
         answer = f"({error})"
     return f"{command}\n{answer}"

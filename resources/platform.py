@@ -84,7 +84,7 @@ class Platform:
 
         folder = self.home / "mlflow"
         uri = self.settings.mlflow_tracking_uri or f"sqlite:///{folder / 'mlflow.db'}"
-        return MlflowTracker(uri, folder / "artifacts")
+        return MlflowTracker(uri, folder / "artifacts", self.settings.mlflow_url)
 
     @cached_property
     def models(self) -> ModelShelf:

@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.errors import RequestInvalid
 from mlops_assets.reports import comments
+from mlops_assets.reports.language import sentence
+from mlops_assets.reports.proposal import proposal_comment
 from mlops_assets.request.parser import detect_language
+from mlops_assets.request.vocabulary import Language
 from resources.front_desk import DONE, FAILED, INVALID, NEEDS_OPERATOR, RUNNING, STATE_LABELS
 from resources.tracker import Issue
 
@@ -33,37 +36,50 @@ class Thread:
         self._platform.tracker.upsert_comment(issue.number, "refusal", body)
         self._label(issue.number, INVALID)
 
-    def propose(self, training_id: str, how_to_approve: str) -> None:
-        """Post the plan of a training and say how it is approved."""
-        self._write(training_id, self._proposal(training_id, how_to_approve))
+    def propose(self, training_id: str, command: str) -> None:
+        """Post the plan of a training and say which command approves it."""
+        self._write(training_id, self._proposal(training_id, command))
 
     def progress(self, training_id: str) -> None:
         """Show the phase table above the (folded) proposal."""
         language = self._platform.ledger.request(training_id).language
-        table = comments.progress_comment(training_id, self._platform.board.phases(training_id), language, {})
-        self._write(training_id, table + "\n\n" + comments.folded_proposal(self._proposal(training_id, None), language))
+        table = comments.progress_comment(training_id, self._platform.board.phases(training_id), language)
+        self._write(training_id, table + self._folded_proposal(training_id, language))
         number = self._platform.ledger.identity(training_id).issue
         if number is not None:
             self._label(number, RUNNING)
 
     def conclude(self, record: TrainingRecord, predict_example: str | None) -> None:
         """Replace the phase table by the result report."""
-        links = {"report": self._platform.store.uri(f"reports/{record.training_id}/report.html")}
+        run_id = record.model.mlflow_run_id if record.model is not None else None
+        links = comments.Links(
+            report=self._platform.store.uri(f"reports/{record.training_id}/report.html"),
+            history=str(self._platform.history.folder / f"training_history/{record.training_id}.md"),
+            mlflow=self._platform.experiments.run_url(run_id) if run_id is not None else None,
+            log=self._platform.store.uri(f"logs/{record.training_id}/training.log") if record.training_seconds is not None else None,
+        )
         body = comments.result_comment(record, record.language, predict_example=predict_example, links=links)
-        if self._platform.front_desk.plan(record.training_id) is not None:
-            body += "\n\n" + comments.folded_proposal(self._proposal(record.training_id, None), record.language)
-        self._write(record.training_id, body)
+        self._write(record.training_id, body + self._folded_proposal(record.training_id, record.language))
         if record.issue is not None:
             self._platform.tracker.set_labels(record.issue, remove=[x for x in STATE_LABELS])
             self._label(record.issue, OUTCOME_LABELS[record.outcome])
 
-    def _proposal(self, training_id: str, how_to_approve: str | None) -> str:
+    def _folded_proposal(self, training_id: str, language: Language) -> str:
+        proposal = self._proposal(training_id, None)
+        if not proposal:
+            return ""
+        return f"\n\n<details>\n<summary>{sentence('heading.proposal', language)}</summary>\n\n{proposal}\n\n</details>"
+
+    def _proposal(self, training_id: str, command: str | None) -> str:
         plan = self._platform.front_desk.plan(training_id)
         if plan is None:
             return ""
         approval = self._platform.ledger.approval(training_id, plan.digest)
-        by = approval.by if approval is not None else None
-        return comments.proposal_comment(plan, plan.request.language, approved_by=by, how_to_approve=how_to_approve or "")
+        language = plan.request.language
+        how = sentence("detail.approve_folder", language, command=command) if command is not None else ""
+        return proposal_comment(
+            plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how
+        )
 
     def _write(self, training_id: str, body: str) -> None:
         number = self._platform.ledger.identity(training_id).issue
@@ -73,6 +89,6 @@ class Thread:
     def _label(self, number: int, label: str) -> None:
         self._platform.tracker.set_labels(number, add=[label], remove=[other for other in STATE_LABELS if other != label])
 
-    def _language_of(self, issue: Issue) -> comments.Language:
+    def _language_of(self, issue: Issue) -> Language:
         forced = self._platform.settings.language
         return detect_language(issue.title, issue.body) if forced == "auto" else forced

@@ -11,13 +11,14 @@ import click
 from jobs.command_line import answers, cli
 
 if TYPE_CHECKING:
+    from mlops_assets.request.vocabulary import Environment
     from resources.platform import Platform
 
 ENVIRONMENTS = ("dev", "staging", "production")
 in_environment = click.option("--environment", "-e", type=click.Choice(ENVIRONMENTS), help="Needed only if served in several.")
 
 
-def environment_of(platform: Platform, line: str, wanted: str | None) -> str:
+def environment_of(platform: Platform, line: str, wanted: str | None) -> Environment:
     """The environment in which a line is served; asked for only where there are several.
 
     Raises:
@@ -34,7 +35,7 @@ def environment_of(platform: Platform, line: str, wanted: str | None) -> str:
         raise NotFound(f"{line} is not served there", field="--environment", given=wanted, allowed=served)
     if wanted is None and len(served) > 1:
         raise UserError(f"{line} is served in several environments", field="--environment", given="none", allowed=served)
-    return wanted or served[0]
+    return next(environment for environment in served if wanted in (None, environment))
 
 
 @cli.command("endpoints")
@@ -70,8 +71,8 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
     platform = Platform()
     where = environment_of(platform, line, environment)
     rows = read_rows(file)
-    url = platform.endpoints.ensure(line, where).url
-    answer = platform.endpoints.predict(url, rows)
+    platform.endpoints.ensure(line, where)
+    answer = platform.endpoints.predict(line, where, rows)
     predictions = answer["predictions"]
 
     def text() -> str:
@@ -152,5 +153,5 @@ def stop(endpoint: str, environment: str | None, quiet: bool) -> Any:
 
     platform = Platform()
     where = environment_of(platform, endpoint, environment)
-    platform.endpoints.stop(endpoint, where)
+    platform.endpoints.stop(f"{where}/{endpoint}")
     return {"line": endpoint, "environment": where, "stopped": True}, f"{endpoint} in {where} is stopped"

@@ -11,10 +11,11 @@ from mlops_assets.assets.step import Step
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.record import GateDecision
-from mlops_assets.reports.suggestions import decide_gate
+from mlops_assets.reports.gate import decide_gate
 from mlops_assets.request.plan import Plan
-from mlops_assets.tasks.interface import EvaluationSummary, TrainSummary, installed_tasks
+from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary, installed_tasks
 from resources.artifacts import Artifact
+from resources.closing import log_to_mlflow
 from resources.platform import Platform
 
 
@@ -72,15 +73,17 @@ def evaluation(
     required_resource_keys={"platform"},
 )
 def gate(
-    context: AssetExecutionContext, plan: Artifact, model: Artifact, evaluation: Artifact
+    context: AssetExecutionContext, plan: Artifact, features: Artifact, model: Artifact, evaluation: Artifact
 ) -> Iterator[Output[object]]:
     """Compare the gate metric with the threshold and take one of the two branches."""
     platform: Platform = context.resources.platform
     approved = plan.read("plan.json", Plan)
     measured = evaluation.read("results.json", EvaluationSummary)
-    decision = decide_gate(approved, model.read("summary.json", TrainSummary), measured)
+    decision = decide_gate(
+        approved, features.read("summary.json", FeatureSummary), model.read("summary.json", TrainSummary), measured
+    )
     branch = "approved_model" if decision.passed else "operator_request"
-    with Step(context, platform, branch, None, plan=plan, model=model, evaluation=evaluation) as step:
+    with Step(context, platform, branch, None, plan=plan, features=features, model=model, evaluation=evaluation) as step:
         step.write("decision.json", decision)
         if not decision.passed:
             for phase in ("package", "deployment"):
@@ -90,7 +93,7 @@ def gate(
         yield Output(
             step.finished or step.staged(f"trainings/{step.training_id}/{branch}"),
             output_name=branch,
-            metadata=_decision_metadata(decision),
+            metadata={**_decision_metadata(decision), "mlflow_run": MetadataValue.url(log_to_mlflow(platform, step.training_id, decision))},
         )
 
 

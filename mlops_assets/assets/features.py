@@ -31,7 +31,7 @@ def features(context: AssetExecutionContext, plan: Artifact, dataset: Artifact) 
         step.write("summary.json", summary)
         definition = step.folder / "definition.md"
         language = approved.request.language
-        notes = "; ".join(sentence(warning, language) for warning in summary.warnings)
+        notes = "; ".join(sentence(f"warning.{warning}", language) for warning in summary.warnings)
         step.done(
             sentence("detail.features", language, features=len(summary.feature_names), inputs=len(dataset_columns(dataset)))
             + (f" ({notes})" if notes else "")

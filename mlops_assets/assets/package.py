@@ -65,7 +65,7 @@ def package(
             created_at=platform.ledger.identity(plan.reference.training_id).created_at,
         )
         manifest = build_package(export, metadata, step.folder)
-        note = sentence(allotted.note, approved.request.language) if allotted.note else ""
+        note = sentence(f"detail.{allotted.note}", approved.request.language) if allotted.note else ""
         step.done(
             sentence("detail.package", approved.request.language, version=allotted.version, rows=exported.rows_compared)
             + (f" ({note})" if note else "")

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue
 
 from mlops_assets.data.dataset import QualityCheck
 from mlops_assets.request.schema import Frozen, TrainingRequest
-from mlops_assets.request.vocabulary import Language
+from mlops_assets.request.vocabulary import Environment, Language
 
 Outcome = Literal["deployed", "below_threshold", "failed"]
 Phase = Literal["request", "plan", "data", "features", "training", "evaluation", "package", "deployment"]
@@ -68,7 +68,7 @@ class ModelFacts(Frozen):
 
 
 class EndpointFacts(Frozen):
-    environment: str
+    environment: Environment
     url: str
     previous_version: str | None = None
 

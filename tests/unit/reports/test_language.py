@@ -75,7 +75,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "count": tuple(f"{kind}.{number}" for kind in get_args(CountKind) for number in ("one", "other")),
 }
 #: Families whose words are looked up where there are any: names of figures, resources and compute kinds are open.
-OPEN_FAMILIES = ("figure", "resource", "compute")
+OPEN_FAMILIES = ("figure", "resource", "compute", "detail")
 
 
 def test_both_catalogues_have_the_same_keys_and_format_fields() -> None:

@@ -1,0 +1,42 @@
+"""The gate: whether an evaluation reached its threshold, by how much, and what could be changed."""
+
+from __future__ import annotations
+
+from mlops_assets.errors import IntegrityError
+from mlops_assets.reports.record import GateDecision
+from mlops_assets.reports.suggestions import gate_suggestions
+from mlops_assets.request.plan import Plan
+from mlops_assets.request.vocabulary import METRICS
+from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary
+
+
+def decide_gate(plan: Plan, features: FeatureSummary, trained: TrainSummary, measured: EvaluationSummary) -> GateDecision:
+    """Compare the plan's gate metric with the request's threshold; without a threshold everything passes.
+
+    Raises:
+        IntegrityError: the gate metric was not measured, e.g. because the test split holds one class only.
+    """
+    metric = plan.gate_metric
+    if metric not in measured.metrics:
+        raise IntegrityError(f"the gate metric {metric} was not measured; measured: {', '.join(measured.metrics)}")
+    value, direction, threshold = measured.metrics[metric], METRICS[metric], plan.request.evaluation.threshold
+    passed = threshold is None or (value >= threshold if direction == "higher" else value <= threshold)
+    return GateDecision(
+        metric=metric,
+        direction=direction,
+        value=value,
+        threshold=threshold,
+        passed=passed,
+        suggestions=gate_suggestions(
+            algorithm=plan.request.algorithm,
+            hyperparameters=plan.hyperparameters,
+            metric=metric,
+            direction=direction,
+            value=value,
+            threshold=threshold,
+            metrics=trained.metrics,
+            minority_share=plan.characteristics.minority_share,
+            training_rows=features.rows["train"],
+            features=len(features.feature_names),
+        ),
+    )
