@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from tests.unit.request.conftest import OFFERED, ROOT
 
 from mlops_assets.request.draft import draft_issue
 from mlops_assets.request.parser import parse_issue
+from tests.unit.request.conftest import OFFERED, ROOT
 
 
 def parsed(text: str, name: str = "request"):
