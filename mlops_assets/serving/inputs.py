@@ -278,7 +278,8 @@ def epoch_seconds(value: Any) -> int:
     if not _FIRST_SECOND <= value <= _LAST_SECOND:
         hint = "; that looks like milliseconds, divide by 1000" if abs(value) < 1000 * _LAST_SECOND else ""
         raise ValueError(f"outside the years 1 to 9999{hint}")
-    return int(math.floor(value))
+    whole: int = math.floor(value)
+    return whole
 
 
 def value_problem(field: InputField, value: Any, row: int) -> InputProblem | None:
