@@ -16,8 +16,12 @@ MAX_TAG = 5000
 
 
 def tracked_name(name: str) -> str:
-    """``name`` with what MLflow does not accept in a key replaced: ``mAP@0.5`` -> ``mAP_at_0.5``; at most 250 characters."""
-    return re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_")).strip("/. ")[:250] or "_"
+    """``name`` with what MLflow does not accept in a key replaced: ``mAP@0.5`` -> ``mAP_at_0.5``; at most 250 characters.
+
+    Source: MLflow's rule for keys: word characters, ``_-. :/``, and no part that a path would swallow (``a//b``, ``a/../b``).
+    """
+    allowed = re.sub(r"[^\w\-. :/]", "_", name.replace("@", "_at_")).lstrip(".")[:250]
+    return "/".join("_" if part in ("", ".", "..") else part for part in allowed.split("/"))
 
 
 def run_parameters(record: TrainingRecord) -> dict[str, str]:

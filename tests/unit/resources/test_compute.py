@@ -149,7 +149,8 @@ def test_the_time_limit_stops_training_and_what_it_started(tmp_path: Path, featu
     pid_file = tmp_path / "pid"
     with pytest.raises(ComputeError, match=r"time limit of 1\.5 s"):
         LocalCompute(tmp_path / "work").train(job_for(features, 1.5, pause=20, spawn=str(pid_file)), unheard)
-    assert not psutil.pid_exists(int(pid_file.read_text())) or psutil.Process(int(pid_file.read_text())).status() == "zombie"
+    left = int(pid_file.read_text())
+    assert not psutil.pid_exists(left) or psutil.Process(left).status() == psutil.STATUS_ZOMBIE
 
 
 def test_an_interrupt_of_the_caller_stops_the_process(tmp_path: Path, features: Path) -> None:

@@ -14,9 +14,9 @@ import pytest
 
 from mlops_assets.errors import ComputeError, IntegrityError
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.serving.package import verify
+from mlops_assets.serving.package import MANIFEST, verify
 from mlops_assets.tasks.container import TrainingContainer, make_folders, write_configuration
-from mlops_assets.tasks.entrypoint import train
+from mlops_assets.tasks.entrypoint import FailureFile, train
 from mlops_assets.tasks.interface import TrainSummary
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -68,6 +68,27 @@ def test_sagemakers_folders_alone_are_enough(tmp_path: Path) -> None:
     assert TrainSummary.model_validate_json(container.summary.read_bytes()).iterations == 2
     assert verify(container.model).files.keys() == {"weights.txt"}
     assert output.splitlines()[-1] == "progress 1.0000 trained"
+
+
+def test_the_summary_comes_after_the_model_and_its_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DRILL))
+    container = opt_ml(tmp_path, rounds=3)
+    summary = train(container, None)
+    assert TrainSummary.model_validate_json(container.summary.read_bytes()) == summary
+    assert summary.curves["validation_auc"][-1] == summary.metrics["validation_auc"]
+    written = [
+        path.stat().st_mtime_ns for path in (container.model / "weights.txt", container.model / MANIFEST, container.summary)
+    ]
+    assert written == sorted(written)
+
+
+def test_without_a_model_there_is_no_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(DRILL))
+    container = opt_ml(tmp_path, misbehave="no_model")
+    with pytest.raises(ComputeError, match="without writing a model"), FailureFile(container):
+        train(container, None)
+    assert container.failure.read_text().startswith("ComputeError: the learning task `drill` ended without writing a model")
+    assert not container.summary.exists()
 
 
 def test_variables_win_over_fixed_places(tmp_path: Path) -> None:
