@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import time
+import warnings
 from collections.abc import Callable
 from typing import Literal
 
-from dagster import DagsterInstance, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
+from dagster._utils.warnings import PreviewWarning
 from filelock import FileLock
 
 from mlops_assets.errors import NotApproved, UserError
@@ -102,19 +104,24 @@ class Runner:
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"line-{identity.model_id}.lock"):
             self._instance.add_dynamic_partitions(MODEL_LINES, [identity.model_id])
-            defs.get_job_def(job).execute_in_process(
-                instance=self._instance,
-                partition_key=identity.model_id,
-                raise_on_error=False,
-                resources={"platform": self._platform},
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={
-                    TRAINING_TAG: identity.training_id,
-                    MODEL_TAG: identity.model_id,
-                    PROCESS_TAG: this_process(),
-                    **({ISSUE_TAG: str(identity.issue)} if identity.issue is not None else {}),
-                },
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", PreviewWarning)  # Pipes readers are in preview; the release is pinned
+                self._run(defs.resolve_job_def(job), identity)
+
+    def _run(self, job: JobDefinition, identity: TrainingIdentity) -> None:
+        job.execute_in_process(
+            instance=self._instance,
+            partition_key=identity.model_id,
+            raise_on_error=False,
+            resources={"platform": self._platform},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={
+                TRAINING_TAG: identity.training_id,
+                MODEL_TAG: identity.model_id,
+                PROCESS_TAG: this_process(),
+                **({ISSUE_TAG: str(identity.issue)} if identity.issue is not None else {}),
+            },
+        )
 
     def _state(self, issue: Issue) -> IssueState:
         return self._platform.front_desk.state(issue, lambda training, job: run_state(self._instance, training, job))

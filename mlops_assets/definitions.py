@@ -1,7 +1,5 @@
 """The code location: every asset, job, sensor and resource of the platform. Loading it opens nothing."""
 
-from __future__ import annotations
-
 from dagster import Definitions, InitResourceContext, IOManager, in_process_executor, io_manager, load_assets_from_modules, resource
 
 from jobs.line_jobs import line_jobs
@@ -26,7 +24,7 @@ def artifact_io_manager(context: InitResourceContext) -> IOManager:
 defs = Definitions(
     assets=load_assets_from_modules([request, data, features, model, evaluation, package, endpoint]),
     jobs=line_jobs,
-    sensors=issue_sensors,
+    sensors=issue_sensors(line_jobs),
     resources={"platform": platform_resource, "artifacts": artifact_io_manager},
     executor=in_process_executor,  # the heavy part of the chain is a training process of its own
 )

@@ -4,21 +4,20 @@ Thin: each reads state, asks the pure ``decide`` what is next, and returns run r
 job, and a training belongs to one wording and attempt of an issue, so a tick that is repeated starts nothing twice.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dagster import (
     DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
     RunStatusSensorContext,
+    SensorDefinition,
     SensorEvaluationContext,
     SensorResult,
     SkipReason,
     run_status_sensor,
-    sensor,
 )
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
 from mlops_assets.errors import NotApproved, RequestInvalid
 from mlops_assets.partitions import model_lines
@@ -34,14 +33,7 @@ ISSUES_PER_TICK = 20
 """Reading an issue takes milliseconds, but a tick must end well before its sixty-second limit."""
 
 
-@sensor(
-    job_names=[PROPOSE_JOB, TRAIN_JOB],
-    minimum_interval_seconds=5,
-    default_status=DefaultSensorStatus.RUNNING,
-    required_resource_keys={"platform"},
-    description="Reads open issues labelled mlops:train, proposes plans, and starts what has been approved.",
-)
-def issue_sensor(context: SensorEvaluationContext) -> SensorResult | SkipReason:
+def read_issues(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     """One tick: for each open issue, the one next thing that `decide` says."""
     platform: Platform = context.resources.platform
     reap(context.instance)
@@ -135,4 +127,15 @@ def run_failed(context: RunStatusSensorContext) -> None:
         _after(context, failure_of(context.instance, context.dagster_run.run_id))
 
 
-issue_sensors = [issue_sensor, run_succeeded, run_failed]
+def issue_sensors(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[SensorDefinition]:
+    """The sensors, with the jobs that the first one may start."""
+    reader = SensorDefinition(
+        name="issue_sensor",
+        evaluation_fn=read_issues,
+        jobs=jobs,
+        minimum_interval_seconds=5,
+        default_status=DefaultSensorStatus.RUNNING,
+        required_resource_keys={"platform"},
+        description="Reads open issues labelled mlops:train, proposes plans, and starts what has been approved.",
+    )
+    return [reader, run_succeeded, run_failed]

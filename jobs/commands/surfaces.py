@@ -42,7 +42,8 @@ def demo(japanese: bool, quiet: bool) -> Any:
     record = carry(platform, issue.number, plan_only=False, again=False, quiet=quiet)
     seconds = time.monotonic() - started
     if record is None or record.outcome != "deployed":
-        click.echo(f"mlops: the demo did not reach an endpoint; next: mlops thread {issue.number}", err=True)
+        reason = "" if record is None or record.error is None else f": {record.error}"
+        click.echo(f"mlops: the demo did not reach an endpoint{reason}\n  next: mlops thread {issue.number}", err=True)
         sys.exit(EXIT_FAILED)
     example = predict_example(platform, record)
 

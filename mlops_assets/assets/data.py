@@ -1,7 +1,5 @@
 """Phase 1: the cleaned and split dataset, with its quality rules as asset checks."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from datetime import UTC, datetime
 

@@ -1,7 +1,5 @@
 """Phase 5: the endpoint that serves a model version."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
 
 from mlops_assets.assets.step import Step

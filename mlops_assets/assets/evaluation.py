@@ -1,7 +1,5 @@
 """Phase 3: the evaluation on the test split, and the gate that decides between package and operator."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetOut, MaterializeResult, MetadataValue, Output, asset, multi_asset

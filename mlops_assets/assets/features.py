@@ -1,7 +1,5 @@
 """Phase 1, second half: the features that the learning task makes from the dataset."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
 
 from mlops_assets.assets.metadata import numbers

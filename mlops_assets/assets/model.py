@@ -1,7 +1,5 @@
 """Phase 2: the trained model, from a training process that reports through Dagster Pipes."""
 
-from __future__ import annotations
-
 import shutil
 
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset

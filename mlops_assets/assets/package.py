@@ -1,7 +1,5 @@
 """Phase 4: the package of a model version, registered only after it has been compared with the native model."""
 
-from __future__ import annotations
-
 import shutil
 
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
@@ -64,6 +62,7 @@ def package(
             code_version=approved.code_version,
             created_at=platform.ledger.identity(plan.reference.training_id).created_at,
         )
+        step.folder.rmdir()  # a package is made under a temporary name and moved here whole
         manifest = build_package(export, metadata, step.folder)
         note = sentence(f"detail.{allotted.note}", approved.request.language) if allotted.note else ""
         step.done(

@@ -1,7 +1,5 @@
 """Phase 0: the training request of an issue, and the plan made from it."""
 
-from __future__ import annotations
-
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
 
 from mlops_assets.assets.metadata import numbers
