@@ -96,6 +96,9 @@ def _tree(body: str, log: ProblemLog, *, unwrap: bool = True) -> Pairs:
             node.entries.setdefault(key, value)
     for key in WRAPPER_KEYS:
         node.entries.pop(key, None)
+    if not node.entries and not log.problems:
+        log.add((), "empty")
+        raise Unreadable
     return node
 
 
