@@ -426,6 +426,11 @@ class TestCorrectedBlock:
         )
         assert request.packaging.model_version == "v2.0.0"
 
+    def test_two_unknown_keys_are_not_mended_into_one(self):
+        block = self.corrected(MINIMAL + "hyperparameters: {max_dept: 1, max_deph: 2}\nsed: 1\nseeed: 2\n")
+        request = parse(block)
+        assert (request.seed, request.hyperparameters) == (1, {"max_depth": 1})
+
     def test_what_cannot_be_mended_is_commented_out_with_its_reason(self):
         block = self.corrected(MINIMAL + "hyperparameters: {foo: 1, max_depth: 5}\nzzz: {a: [1]}\n")
         assert "# foo: 1  # unknown_hyperparameter" in block

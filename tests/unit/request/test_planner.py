@@ -170,11 +170,8 @@ class TestRefusedOnSightOfTheData:
         assert refused(CHURN, version) == {"target": ("missing", None, self.NAMES)}
 
     def test_columns_that_do_not_exist_all_at_once(self, churn):
-        found = refused(
-            CHURN
-            + "target: churn_\ndata_preprocessing: {drop_columns: [customerId, zzz], entity_column: user, timestamp_column: sign_up}\n",
-            churn,
-        )
+        options = "{drop_columns: [customerId, zzz], entity_column: user, timestamp_column: sign_up}"
+        found = refused(f"{CHURN}target: churn_\ndata_preprocessing: {options}\n", churn)
         assert found["target"] == ("not_allowed", "Churn", self.NAMES)
         assert found["data_preprocessing.timestamp_column"][1] == "signup"
         assert found["data_preprocessing.entity_column"][:2] == ("not_allowed", None)
