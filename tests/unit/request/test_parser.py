@@ -380,6 +380,42 @@ max_retry: 99
     def test_unreadable_body(self, body, code):
         assert only(body)[:2] == ("", code)
 
+    @pytest.mark.parametrize(
+        ("body", "expected"),
+        [
+            ("body: [a]", ("body", "not_a_mapping", None)),
+            ("body: |\n  dataset_id: x\n  algorithm: kmeans\ndataset_id: y", ("dataset_id", "duplicate_key", None)),
+            ("dataset_id: x\nalgorithm: [a]", ("algorithm", "wrong_type", None)),
+            ("algorithm: ppo\nenvironment: {town: 5}", None),
+            ("algorithm: ppo\nenvironment: {weather: rain}", ("environment.simulator", "missing", None)),
+            ("algorithm: kmeans", ("dataset_id", "missing", None)),
+            ("dataset_id: x\nalgorithm: kmeans\nthreshold_metric: rmse", ("threshold_metric", "not_allowed", None)),
+            (
+                "dataset_id: x\nalgorithm: yolox\nhyperparameters: {input_size: 640}",
+                ("hyperparameters.input_size", "wrong_type", None),
+            ),
+            (
+                "dataset_id: x\nalgorithm: linear_regression\nevaluation_threshold: 95",
+                ("evaluation_threshold", "out_of_range", "0.95"),
+            ),
+            ("dataset_id: x\nalgorithm: kmeans\nhyperparameters: {a b: 1}", ("hyperparameters.a b", "bad_identifier", None)),
+            (MINIMAL + "tags: {" + ", ".join(f"k{i}: v" for i in range(60)) + "}", ("tags", "too_large", None)),
+        ],
+    )
+    def test_keys_that_say_something_together(self, body, expected):
+        if expected is None:
+            assert parse(body).dataset.dataset_id == "5"
+        else:
+            assert only(body) == expected
+
+    def test_metrics_of_two_tasks_with_the_task_left_open(self):
+        found = problems("dataset_id: x\nalgorithm: xgboost\nevaluation_metrics: [accuracy, rmse]\nevaluation_threshold: 85\n")
+        assert found == {
+            "task_type": ("missing", None),
+            "evaluation_metrics": ("conflict", None),
+            "evaluation_threshold": ("out_of_range", "0.85"),
+        }
+
     def test_billion_laughs_costs_nothing(self):
         lines = ["a: &a [x, x, x, x, x, x, x, x, x]"]
         lines += [f"{b}: &{b} [{', '.join(['*' + a] * 9)}]" for a, b in zip("abcdefgh", "bcdefghi", strict=True)]
