@@ -25,6 +25,7 @@ def checked_hyperparameters(
     """
     values: dict[str, JsonValue] = {}
     written: dict[str, str] = {}
+    taken = set(given)
     for name, value in given.items():
         here = (*path, name)
         if algorithm is None:
@@ -38,10 +39,11 @@ def checked_hyperparameters(
             others = [alias for h in algorithm.hyperparameters for alias in h.aliases]
             near = nearest(name, [*names, *others])
             knob = algorithm.hyperparameter(near) if near else None
-            free = knob is not None and not any(n in given for n in (knob.name, *knob.aliases))
+            free = knob is not None and taken.isdisjoint((knob.name, *knob.aliases))
             log.add_key(here, "unknown_hyperparameter", names, knob.name if knob and free else None)
             if knob is None or not free:
                 continue
+            taken.add(knob.name)
         checked = _checked(knob, value, here, log)
         if isinstance(checked, Invalid):
             continue

@@ -96,6 +96,9 @@ def _tree(body: str, log: ProblemLog, *, unwrap: bool = True) -> Pairs:
             node.entries.setdefault(key, value)
     for key in WRAPPER_KEYS:
         node.entries.pop(key, None)
+    if not node.entries and not log.problems:
+        log.add((), "empty")
+        raise Unreadable
     return node
 
 
@@ -116,15 +119,17 @@ class _Reading:
     def _section(self, node: Pairs, path: Path, section: str) -> None:
         """Read every key of the mapping at ``path``, which the issue format knows as ``section``."""
         known = keys_below(section)
+        taken = set(node.entries)
         for key, value in list(node.entries.items()):
             here = (*path, key)
             meant: str | None = known.get(key)
             if meant is None:
                 elsewhere = self._elsewhere(key)
-                near = None if elsewhere else nearest(key, (k for k in known if k not in node.entries))
+                near = None if elsewhere else nearest(key, (k for k in known if k not in taken))
                 suggestion = elsewhere[0] if elsewhere else near
                 self.log.add_key(here, "unknown_key", known, suggestion, rename=near is not None)
                 meant = known[near] if near else None
+                taken.add(near or key)
             if meant is not None:
                 self._entry(node, key, value, here, meant)
 

@@ -204,7 +204,7 @@ class _Builder:
         if plain:
             return half_width(text)
         if not text.isascii():
-            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+            text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
         if found := control_characters(text):
             self.log.add(self._path(), "control_character", ", ".join(found))
         return text
