@@ -529,3 +529,11 @@ def test_any_cells_become_finite_features_that_serving_repeats(
         for name in {"c", "列"} & {field.name for field in inputs}:
             mine = [i for i, entry in enumerate(FeatureDefinition.read(tmp_path / "out").features) if entry.inputs == (name,)]
             assert (matrix(tmp_path)[:, mine].sum(axis=1) == 1).all()
+
+
+def test_an_entity_and_a_timestamp_without_any_value_are_left_out_with_their_reason(tmp_path: Path) -> None:
+    frames = {s: f.assign(t=pd.Series(pd.NaT, index=f.index, dtype="datetime64[us, UTC]"), u=None) for s, f in splits().items()}
+    asked = request(feature_engineering=("aggregate_by_user", "time_features"), entity_column="u")
+    summary = prepare(tmp_path, frames, asked, ignored={"u": "identifier"})
+    assert summary.dropped == {"t": "all_missing", "u": "all_missing"}
+    assert {field.name for field in read_inputs(tmp_path / "out")} == {*NUMBERS, *CATEGORIES}
