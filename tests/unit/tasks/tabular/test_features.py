@@ -211,6 +211,7 @@ def test_the_same_input_gives_the_same_bytes_and_digest_and_a_changed_one_anothe
         "definition.md",
         "features.onnx",
         "inputs.json",
+        "summary.json",
         "test.npz",
         "train.npz",
         "validation.npz",
@@ -475,7 +476,7 @@ def test_both_languages_have_every_sentence_with_the_same_places() -> None:
     assert places["ja"] == places["en"]
 
 
-def test_a_run_that_dies_half_way_leaves_no_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_dies_half_way_leaves_no_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(tmp_path, splits())
 
     def full_disk(*_: object, **__: object) -> None:
@@ -484,10 +485,10 @@ def test_a_run_that_dies_half_way_leaves_no_definition(tmp_path: Path, monkeypat
     monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(OSError, match="No space"):
         prepare(tmp_path, splits())
-    assert not (tmp_path / "out/definition.json").exists()
+    assert not (tmp_path / "out/summary.json").exists()
     monkeypatch.undo()
-    prepare(tmp_path, splits())
-    assert (tmp_path / "out/definition.json").exists()
+    summary = prepare(tmp_path, splits())
+    assert FeatureSummary.model_validate_json((tmp_path / "out/summary.json").read_bytes()) == summary
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
