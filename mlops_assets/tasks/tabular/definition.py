@@ -6,7 +6,8 @@ A feature folder, the output of ``prepare`` and the input of training, evaluatio
     train.npz  validation.npz  test.npz      X (N, F) float32; y (N,) int64 class index, or float64 value
     inputs.json                              list of InputField, the inputs of features.onnx in their order
     definition.md                            the columns of X for people
-    definition.json                          FeatureDefinition, the same in their order; written last
+    definition.json                          FeatureDefinition, the same in their order
+    summary.json                             FeatureSummary, written last: a folder that has it is a whole one
 
 Models, reading and wording only; fitting is in ``statistics``, making the folder in ``features``.
 """
@@ -29,6 +30,7 @@ FEATURE_GRAPH: Final = "features.onnx"
 INPUTS: Final = "inputs.json"
 DEFINITION: Final = "definition.json"
 DEFINITION_DOCUMENT: Final = "definition.md"
+SUMMARY: Final = "summary.json"
 
 
 class FeatureEntry(Frozen):

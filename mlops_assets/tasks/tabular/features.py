@@ -23,6 +23,7 @@ from mlops_assets.tasks.tabular.definition import (
     DEFINITION_DOCUMENT,
     FEATURE_GRAPH,
     INPUTS,
+    SUMMARY,
     FeatureDefinition,
     definition_document,
 )
@@ -72,7 +73,7 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
     fitted = select_features(fitted, roles, request.preprocessing, train, request.seed)
 
     out.mkdir(parents=True, exist_ok=True)
-    (out / DEFINITION).unlink(missing_ok=True)  # written last again: a folder with a definition is a whole one
+    (out / SUMMARY).unlink(missing_ok=True)  # written last again: a folder that has it is a whole one
     graph = build_graph(fitted.features, fitted.inputs)
     names = tuple(entry.name for entry in fitted.features.entries)
     digest = hashlib.sha256(graph + canonical_json([names, classes]))
@@ -96,7 +97,7 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
     _write(out / INPUTS, TypeAdapter(tuple[InputField, ...]).dump_json(fitted.inputs, indent=1))
     _write(out / DEFINITION_DOCUMENT, definition_document(definition, fitted.inputs, request.language).encode())
     _write(out / DEFINITION, definition.model_dump_json(indent=1).encode())
-    return FeatureSummary(
+    summary = FeatureSummary(
         feature_names=names,
         rows={name: split.rows for name, split in splits.items()},
         classes=classes,
@@ -104,6 +105,8 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
         digest=digest.hexdigest(),
         warnings=tuple(roles.warnings),
     )
+    _write(out / SUMMARY, summary.model_dump_json(indent=1).encode())
+    return summary
 
 
 def _write(path: Path, content: bytes) -> None:

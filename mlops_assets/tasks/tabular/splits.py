@@ -85,7 +85,7 @@ def read_answers(
     labels = {name: split.column(target, "string") for name, split in splits.items()}
     for name, texts in labels.items():
         _refuse(texts == MISSING_STRING, target, name, "an answer is missing")
-    classes = tuple(sorted(str(label) for label in pd.unique(labels["train"])))
+    classes = tuple(sorted(set(labels["train"].tolist())))
     answers: dict[Split, Array] = {}
     for name, texts in labels.items():
         index = pd.Index(list(classes), dtype=object).get_indexer(pd.Index(texts)).astype(np.int64)

@@ -109,10 +109,11 @@ def fit_categories(column: str, texts: Array, *, impute_mode: bool) -> Categorie
     With ``impute_mode`` a missing cell becomes the most frequent value, the first of several in code point order.
     """
     import numpy as np
-    import pandas as pd
+    import pyarrow as pa
 
-    codes, uniques = pd.factorize(texts)
-    names = [str(name) for name in uniques]
+    # Not pandas.factorize: its hash of text ends at a NUL character, so it takes "a" and "a\0b" for one value.
+    encoded = pa.array(texts, type=pa.large_string()).dictionary_encode()
+    codes, names = encoded.indices.to_numpy(), encoded.dictionary.to_pylist()
     if names in ([], [MISSING_STRING]):
         return None
     counts = np.bincount(codes, minlength=len(names))

@@ -211,6 +211,7 @@ def test_the_same_input_gives_the_same_bytes_and_digest_and_a_changed_one_anothe
         "definition.md",
         "features.onnx",
         "inputs.json",
+        "summary.json",
         "test.npz",
         "train.npz",
         "validation.npz",
@@ -475,7 +476,7 @@ def test_both_languages_have_every_sentence_with_the_same_places() -> None:
     assert places["ja"] == places["en"]
 
 
-def test_a_run_that_dies_half_way_leaves_no_definition(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_dies_half_way_leaves_no_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     prepare(tmp_path, splits())
 
     def full_disk(*_: object, **__: object) -> None:
@@ -484,10 +485,10 @@ def test_a_run_that_dies_half_way_leaves_no_definition(tmp_path: Path, monkeypat
     monkeypatch.setattr(np, "savez", full_disk)
     with pytest.raises(OSError, match="No space"):
         prepare(tmp_path, splits())
-    assert not (tmp_path / "out/definition.json").exists()
+    assert not (tmp_path / "out/summary.json").exists()
     monkeypatch.undo()
-    prepare(tmp_path, splits())
-    assert (tmp_path / "out/definition.json").exists()
+    summary = prepare(tmp_path, splits())
+    assert FeatureSummary.model_validate_json((tmp_path / "out/summary.json").read_bytes()) == summary
     assert not list((tmp_path / "out").glob("*.tmp"))
 
 
@@ -529,3 +530,11 @@ def test_any_cells_become_finite_features_that_serving_repeats(
         for name in {"c", "列"} & {field.name for field in inputs}:
             mine = [i for i, entry in enumerate(FeatureDefinition.read(tmp_path / "out").features) if entry.inputs == (name,)]
             assert (matrix(tmp_path)[:, mine].sum(axis=1) == 1).all()
+
+
+def test_an_entity_and_a_timestamp_without_any_value_are_left_out_with_their_reason(tmp_path: Path) -> None:
+    frames = {s: f.assign(t=pd.Series(pd.NaT, index=f.index, dtype="datetime64[us, UTC]"), u=None) for s, f in splits().items()}
+    asked = request(feature_engineering=("aggregate_by_user", "time_features"), entity_column="u")
+    summary = prepare(tmp_path, frames, asked, ignored={"u": "identifier"})
+    assert summary.dropped == {"t": "all_missing", "u": "all_missing"}
+    assert {field.name for field in read_inputs(tmp_path / "out")} == {*NUMBERS, *CATEGORIES}
