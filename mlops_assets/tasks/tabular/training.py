@@ -52,7 +52,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
 
     def progress(done: int, total: int, latest: Mapping[str, float]) -> None:
         line = words[f"progress.{AXES[request.algorithm]}"].format(done=done, total=total)
-        report(FIT_FROM + (FIT_TO - FIT_FROM) * done / total, line, latest)
+        report(min(FIT_TO, FIT_FROM + (FIT_TO - FIT_FROM) * done / total), line, latest)
 
     fitted = _fit(request.algorithm, data, knobs, request.seed, progress)
     seconds = time.perf_counter() - started
