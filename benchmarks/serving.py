@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol):
 
 
 async def load(port: int, seconds: float, bodies: list[bytes]) -> dict[str, float]:
-    """Keep the connections busy for ``seconds``; requests a second, latencies in milliseconds, errors, and our own processor share."""
+    """Keep the connections busy: requests a second over ``seconds``, latencies in ms, errors, our own share of a core."""
     head = "POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     requests = [(head % len(body)).encode() + body for body in bodies]
     latencies: list[float] = []
@@ -270,6 +270,7 @@ def installed(name: str) -> str | None:
 
 def compare(rounds: int, seconds: float, out: Path) -> None:
     """Alternate the two servers and write the medians."""
+    load_before = round(os.getloadavg()[0], 2)
     with tempfile.TemporaryDirectory() as scratch:
         package, rows = build(Path(scratch))
         rows_file = Path(scratch) / "rows.json"
@@ -309,6 +310,7 @@ def compare(rounds: int, seconds: float, out: Path) -> None:
             "cores": os.cpu_count(),
             "platform": platform.platform(),
             "python": platform.python_version(),
+            "load_average_before": load_before,
         },
         "versions": {name: installed(name) for name in LIBRARIES},
         "connections": CONNECTIONS,

@@ -103,7 +103,7 @@ def deploy(
     """
     folder = endpoint_folder(root, model_id, environment)
     digest = verify(package).digest
-    metadata = ModelMetadata.model_validate_json((package / "model_metadata.json").read_bytes())
+    metadata = _metadata(package)
     if metadata.model_id != model_id:
         raise UserError(
             "the package belongs to another model line", field="model_id", given=metadata.model_id, allowed=(model_id,)
@@ -184,7 +184,23 @@ def stop(root: Path, name: str, *, wait_seconds: float = 15.0) -> EndpointStatus
 
 def list_endpoints(root: Path) -> list[EndpointStatus]:
     """Every endpoint below ``root`` in name order, asked now."""
-    return [_status_of(pointer.parent) for pointer in sorted(root.glob(f"*/*/{POINTER}"))]
+    return [_listed(folder) for folder in _folders(root)]
+
+
+def _folders(root: Path) -> list[Path]:
+    found = (pointer.parent for pointer in sorted(root.glob(f"*/*/{POINTER}")))
+    return [folder for folder in found if folder.parent.name in values(Environment)]
+
+
+def _listed(folder: Path) -> EndpointStatus:
+    """The status also of an endpoint with an unreadable pointer: one damaged file must not hide the others."""
+    try:
+        return _status_of(folder)
+    except IntegrityError as error:
+        content = {"name": f"{folder.parent.name}/{folder.name}", "model_id": folder.name, "environment": folder.parent.name}
+        pid = holder(folder / SUPERVISOR_LOCK)
+        nothing = {"url": "", "version": None, "previous": None, "healthy": False, "since": None}
+        return EndpointStatus.model_validate({**content, **nothing, "alive": pid is not None, "pid": pid, "reason": str(error)})
 
 
 def endpoint_url(root: Path, model_id: str, environment: str) -> str:
@@ -223,12 +239,12 @@ def _status_of(folder: Path) -> EndpointStatus:
 
 def _folder_of(root: Path, name: str) -> Path:
     environment, _, model_id = name.rpartition("/")
-    found = [p.parent for p in sorted(root.glob(f"*/*/{POINTER}")) if p.parent.name == model_id]
+    found = [folder for folder in _folders(root) if folder.name == model_id]
     if environment:
         found = [folder for folder in found if folder.parent.name == environment]
     if len(found) == 1:
         return found[0]
-    known = tuple(f"{p.parent.parent.name}/{p.parent.name}" for p in sorted(root.glob(f"*/*/{POINTER}")))
+    known = tuple(f"{known.parent.name}/{known.name}" for known in _folders(root))
     headline = "more than one environment has this endpoint" if found else "there is no such endpoint"
     raise NotFound(
         headline, field="endpoint", given=name, allowed=known, next_step="give environment/model_id; `mlops endpoints` lists them"
@@ -252,7 +268,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _no_endpoint(root: Path, folder: Path) -> NoReturn:
-    known = tuple(f"{p.parent.parent.name}/{p.parent.name}" for p in sorted(root.glob(f"*/*/{POINTER}")))
+    known = tuple(f"{known.parent.name}/{known.name}" for known in _folders(root))
     given = f"{folder.parent.name}/{folder.name}"
     raise NotFound("there is no such endpoint", field="endpoint", given=given, allowed=known, next_step="deploy a version first")
 
@@ -273,6 +289,14 @@ def _content_is(folder: Path, deployed: Deployed) -> bool:
         return verify(folder / deployed.package).digest == deployed.digest
     except (IntegrityError, OSError):
         return False
+
+
+def _metadata(package: Path) -> ModelMetadata:
+    path = package / "model_metadata.json"
+    try:
+        return ModelMetadata.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise IntegrityError(f"{path} does not describe a model: {error}") from error
 
 
 def _at_host(folder: Path, state: EndpointState, host: str) -> EndpointState:

@@ -6,6 +6,7 @@ The template is ``documentation.html``. Everything in the document is data from 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -30,14 +31,19 @@ def documentation_page(document: Mapping[str, Any]) -> str:
     return template.substitute(
         title=escape(info["title"]),
         version=escape(info["version"]),
-        summary=escape(info["summary"]),
-        description=escape(info["description"]),
+        summary=_prose(info["summary"]),
+        description=_prose(info["description"]),
         body=escape(json.dumps(request, ensure_ascii=False, indent=2)),
         answer=escape(json.dumps(response, ensure_ascii=False, indent=2)),
         curl=escape(curl),
         fields=fields,
         max_rows=f"{document['components']['schemas']['Rows']['properties']['rows']['maxItems']:,}",
     )
+
+
+def _prose(text: str) -> str:
+    """Escaped text in which Markdown's backticks mark code."""
+    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _field_row(name: str, schema: Mapping[str, Any], required: bool) -> str:

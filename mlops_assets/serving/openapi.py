@@ -184,7 +184,7 @@ def _property(field: InputField) -> dict[str, Any]:
     if field.kind == "string":
         schema["maxLength"] = MAX_STRING_CHARACTERS
     if field.minimum is not None and field.maximum is not None:
-        notes.append(f"seen in training: {field.minimum:g} to {field.maximum:g}")
+        notes.append(f"seen in training: {field.minimum:,.10g} to {field.maximum:,.10g}")
     if field.categories:
         schema["x-categories"] = list(field.categories)
         shown = ", ".join(field.categories[:12]) + (" …" if len(field.categories) > 12 else "")

@@ -9,6 +9,7 @@
     Dockerfile            multi-stage, serving side only
     requirements.txt      exact versions of the serving side only
     model_metadata.json   ModelMetadata
+    server/               the serving code itself, so that the Dockerfile needs nothing but this folder
     manifest.json         Manifest, written last; verified before load
 
 Folder layout, digests and their verification only; making the files is in ``packaging``, serving them in ``server``.

@@ -157,7 +157,7 @@ def test_the_server_dies_with_its_supervisor_and_frees_the_port(root: Path, pack
 def test_a_deployment_killed_half_way_is_finished_by_the_next_one(root: Path, packages: dict[str, Path]) -> None:
     deploy(root, "churn", "dev", packages["v1.0.0"], **WHO)
     chance = random.Random(3)
-    for _ in range(4):
+    for _ in range(3):
         pid = os.fork()
         if pid == 0:
             try:
@@ -296,6 +296,13 @@ def test_two_lines_have_two_ports(root: Path, packages: dict[str, Path], tmp_pat
     assert [status.name for status in endpoints.list()] == ["dev/churn", "dev/other"]
     assert not endpoints.stop("other").alive
     assert endpoints.ensure("churn", "dev") == first
+    # One damaged pointer hides nobody else.
+    pointer = endpoint_folder(root, "other", "dev") / POINTER
+    pointer.write_text("{half")
+    sound, damaged = endpoints.list()
+    assert (sound.healthy, damaged.name, damaged.healthy) == (True, "dev/other", False)
+    assert "is not an endpoint's pointer" in damaged.reason
+    pointer.unlink()
 
 
 def test_what_cannot_be_deployed_is_said_with_what_can(root: Path, packages: dict[str, Path], tmp_path: Path) -> None:
