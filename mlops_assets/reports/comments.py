@@ -110,7 +110,7 @@ def result_comment(
         blocks.append(_failure(record, language, links))
         links = replace(links, log=None) if links else None
     if record.outcome == "below_threshold":
-        blocks.append(what_can_be_changed(record, language))
+        blocks += [f"### {sentence('heading.suggestions', language)}", what_can_be_changed(record, language)]
     blocks += [f"### {sentence('heading.basic', language)}", facts.basic_information(record, language)]
     if record.dataset is not None:
         blocks += [f"### {sentence('heading.dataset', language)}", facts.dataset_sizes(record.dataset, language)]
@@ -137,10 +137,9 @@ def result_comment(
 
 def what_can_be_changed(record: TrainingRecord, language: Language) -> str:
     """The suggestions of the gate, each alternative with the YAML block to paste."""
-    if record.gate is None:
+    if record.gate is None or record.gate.passed:
         return ""
-    blocks = [f"### {sentence('heading.suggestions', language)}"]
-    blocks.append(bullets(sentence(f"suggestion.{key}", language) for key in record.gate.suggestions))
+    blocks = [bullets(sentence(f"suggestion.{key}", language) for key in record.gate.suggestions)]
     alternatives = changes(record)
     if alternatives:
         blocks.append(sentence("sentence.paste_change", language))

@@ -58,9 +58,8 @@ def duration(seconds: float | None, language: Language) -> str:
     """Seconds, minutes or hours by size; an em dash where nothing was measured."""
     if seconds is None or not math.isfinite(seconds):
         return "—"
-    if seconds < 60:
-        text = f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}"
-        return sentence("duration.seconds", language, seconds="60.0" if text == "60.0" else text)
+    if seconds < 59.95:
+        return sentence("duration.seconds", language, seconds=f"{seconds:.2f}" if seconds < 1 else f"{seconds:.1f}")
     whole = round(seconds)
     if whole < 3600:
         return sentence("duration.minutes", language, minutes=whole // 60, seconds=whole % 60)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from mlops_assets.data.dataset import QualityCheck
 from mlops_assets.reports import facts
-from mlops_assets.reports.comments import endpoint_facts, model_facts
+from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_be_changed
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, paragraphs, plain, right_after_first, table
 from mlops_assets.reports.quantities import counted, metric_name, metric_unit, metric_value, percent, term, time_of
@@ -47,6 +47,7 @@ def _all(record: TrainingRecord, language: Language) -> Iterator[Section]:
     yield section("basic", basic(record, language))
     if record.metrics:
         yield section("results", results(record, language))
+    yield section("suggestions", what_can_be_changed(record, language))
     yield section("per_class", per_class(record, language))
     yield section("confusion", confusion_matrix(record, language))
     shown = min(IMPORTANCE_SHOWN, len(record.importance))
