@@ -11,19 +11,21 @@ import click
 from jobs.command_line import EXIT_FAILED, answers, cli
 
 if TYPE_CHECKING:
+    from mlops_assets.request.draft import IssueDraft
     from mlops_assets.reports.record import TrainingRecord
     from resources.platform import Platform
 
 MAX_ISSUE_BYTES = 64 * 1024
 
 
-def read_issue_file(path: Path) -> tuple[str, str]:
-    """Title and body of an issue file: a first line `# Title`, else the `title:` key, else the file's name.
+def read_issue_file(path: Path) -> IssueDraft:
+    """The issue that a file opens.
 
     Raises:
         UserError: the file is missing, too large, empty, or not UTF-8.
     """
     from mlops_assets.errors import UserError
+    from mlops_assets.request.draft import draft_issue
 
     if not path.is_file():
         raise UserError("there is no such file", field="FILE", given=path, next_step="give the path of an issue body")
@@ -37,13 +39,7 @@ def read_issue_file(path: Path) -> tuple[str, str]:
                         next_step="save it as UTF-8") from error
     if not text.strip():
         raise UserError("the file is empty", field="FILE", given=path)
-    first, _, rest = text.lstrip().partition("\n")
-    if first.startswith("# "):
-        return first[2:].strip(), rest.strip()
-    for line in text.splitlines():
-        if line.startswith("title:"):
-            return line.partition(":")[2].strip().strip("\"'") or path.stem, text
-    return path.stem, text
+    return draft_issue(text, name=path.stem)
 
 
 @cli.command("submit")
@@ -52,11 +48,10 @@ def read_issue_file(path: Path) -> tuple[str, str]:
 @answers
 def submit(file: Path, title: str | None, quiet: bool) -> Any:
     """Open an issue from FILE (YAML, or Markdown with a fenced block)."""
-    from resources.front_desk import TRIGGER_LABEL
     from resources.platform import Platform
 
-    found, body = read_issue_file(file)
-    issue = Platform().tracker.open_issue(title or found, body, [TRIGGER_LABEL])
+    draft = read_issue_file(file)
+    issue = Platform().tracker.open_issue(title or draft.title, draft.body, draft.labels)
     data = {"issue": issue.number, "title": issue.title, "url": issue.url}
     return data, f"issue {issue.number} opened: {issue.title}\nnext: mlops run {issue.number}"
 

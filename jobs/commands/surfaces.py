@@ -32,11 +32,11 @@ def demo(japanese: bool, quiet: bool) -> Any:
 
     started = time.monotonic()
     platform = Platform()
-    title, body = read_issue_file(EXAMPLES / ("breast_cancer.ja.md" if japanese else "breast_cancer.md"))
-    unfinished = [i for i in platform.tracker.issues(label=TRIGGER_LABEL) if (i.title, i.body.strip()) == (title, body.strip())]
+    draft = read_issue_file(EXAMPLES / ("breast_cancer.ja.md" if japanese else "breast_cancer.md"))
+    unfinished = [i for i in platform.tracker.issues(label=TRIGGER_LABEL) if (i.title, i.body.strip()) == (draft.title, draft.body.strip())]
     settled = {"mlops:done", "mlops:needs-operator", "mlops:failed", "mlops:invalid"}
     issue = next((i for i in unfinished if not i.labels & settled), None)
-    issue = issue or platform.tracker.open_issue(title, body, [TRIGGER_LABEL])
+    issue = issue or platform.tracker.open_issue(draft.title, draft.body, draft.labels)
     if not quiet:
         click.echo(f"issue {issue.number}: {issue.title}\n")
     record = carry(platform, issue.number, plan_only=False, again=False, quiet=quiet)

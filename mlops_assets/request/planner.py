@@ -105,7 +105,7 @@ def make_plan(
         resources=dict(resources),
         cost_cap_usd=min(caps) if caps else None,
         estimated_cost_usd=0.0 if resources.get("compute") == "local" else None,
-        not_done=not_done(request),
+        not_done=(*_without_columns(request, version), *not_done(request)),
     )
 
 
@@ -131,7 +131,7 @@ def _path_of(field: str) -> Path:
 
 
 def _check_columns(request: TrainingRequest, version: DatasetVersion, log: ProblemLog) -> None:
-    """Columns that are named must exist, and features that are asked for must have the columns they need."""
+    """Columns that are named must exist, and a split by time must have its column."""
     names = [c.name for c in version.columns]
     options = request.preprocessing
     named = [("preprocessing.entity_column", options.entity_column), ("preprocessing.timestamp_column", options.timestamp_column)]
@@ -139,15 +139,7 @@ def _check_columns(request: TrainingRequest, version: DatasetVersion, log: Probl
     for field, name in [*named, *dropped]:
         if name is not None and name not in names:
             log.add(_path_of(field), "not_allowed", name, names, nearest(name, names))
-    needs = {
-        "aggregate_by_user": ("preprocessing.entity_column", options.entity_column or version.entry.entity),
-        "time_features": ("preprocessing.timestamp_column", options.timestamp_column or version.entry.timestamp),
-    }
-    for feature in options.feature_engineering:
-        field, column = needs[feature]
-        if column is None:
-            log.add(_path_of(field), "missing", feature, names)
-    if options.split == "time" and needs["time_features"][1] is None:
+    if options.split == "time" and (options.timestamp_column or version.entry.timestamp) is None:
         log.add(_path_of("preprocessing.timestamp_column"), "missing", "split: time", names)
 
 
@@ -208,6 +200,18 @@ def _characteristics(request: TrainingRequest, version: DatasetVersion, column: 
 
 
 # --- what is not done ---------------------------------------------------------------------------------------------------
+
+
+def _without_columns(request: TrainingRequest, version: DatasetVersion) -> Iterator[NotDone]:
+    """Features that are asked for and cannot be made, because the table has no user or no time."""
+    options = request.preprocessing
+    columns = {
+        "aggregate_by_user": options.entity_column or version.entry.entity,
+        "time_features": options.timestamp_column or version.entry.timestamp,
+    }
+    for feature in options.feature_engineering:
+        if columns[feature] is None:
+            yield NotDone(field=first_name("preprocessing.feature_engineering"), key=feature, asked=feature)
 
 
 def not_done(request: TrainingRequest) -> tuple[NotDone, ...]:

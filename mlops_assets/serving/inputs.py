@@ -128,7 +128,7 @@ class InputReader:
         self._known = frozenset(names)
         self._pick: Callable[[Row], tuple[Any, ...]] = itemgetter(*names) if len(names) > 1 else lambda row: (row[names[0]],)
         fields = tuple(enumerate(signature.inputs))
-        self._numbers = tuple((i, f.name) for i, f in fields if f.kind == "number")
+        self._numbers = tuple((i, f.tensor_name) for i, f in fields if f.kind == "number")
         self._required_numbers = tuple(i for i, f in fields if f.kind == "number" and f.required)
         self._others = tuple((i, f) for i, f in fields if f.kind != "number")
 
@@ -171,7 +171,7 @@ class InputReader:
             values = _strings(columns[i], field) if field.kind == "string" else _timestamps(columns[i], field)
             if values is None:
                 return None
-            feeds[field.name] = values
+            feeds[field.tensor_name] = values
         return feeds
 
     def _number_block(self, columns: Sequence[tuple[Any, ...]], count: int) -> npt.NDArray[Any] | None:

@@ -126,7 +126,7 @@ class LoadedModel:
         return Answer(b'{"predictions":' + msgspec.json.encode(predictions) + self._tail, rows, labels)
 
     def _check_graph(self) -> None:
-        wanted = {field.name: _TENSOR_TYPES[field.kind] for field in self.signature.inputs}
+        wanted = {field.tensor_name: _TENSOR_TYPES[field.kind] for field in self.signature.inputs}
         found = {node.name: node.type for node in self.session.get_inputs()}
         if wanted != found:
             differing = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
