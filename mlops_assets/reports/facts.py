@@ -95,7 +95,7 @@ def dataset_sizes(dataset: DatasetFacts, language: Language) -> str:
         for name, rows in dataset.rows.items()
     ]
     items.append(labelled("split", term("split", dataset.split, language), language))
-    items.append(labelled("features", counted(dataset.features, "features", language), language))
+    items.append(labelled("features", counted(dataset.features, "columns", language), language))
     if dataset.classes:
         items.append(labelled("classes", joined([echo(name, 40) for name in dataset.classes[:12]], language), language))
     items.append(labelled("removed", removed_rows(dataset.removed, language), language))
@@ -181,5 +181,5 @@ def phase_table(phases: Sequence[PhaseProgress], language: Language) -> str:
 
 
 def not_done_list(keys: Sequence[str], language: Language) -> str:
-    """What was asked for and is not done, one line each."""
-    return bullets(sentence(f"not_done.{key}", language) for key in keys)
+    """What was asked for and is not done, one line each; two fields of one kind share a line."""
+    return bullets(sentence(f"not_done.{key}", language) for key in dict.fromkeys(keys))

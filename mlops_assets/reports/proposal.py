@@ -164,11 +164,12 @@ def resources(plan: Plan, language: Language) -> str:
         if value is None:
             continue
         label = sentence(f"resource.{name}", language) if has_sentence(f"resource.{name}") else echo(name, 40)
-        shown = (
-            term("compute", value, language)
-            if isinstance(value, str) and has_sentence(f"compute.{value}")
-            else setting_value(value)
-        )
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            shown = f"{value:,}"
+        elif isinstance(value, str) and has_sentence(f"compute.{value}"):
+            shown = sentence(f"compute.{value}", language)
+        else:
+            shown = setting_value(value)
         pairs.append(sentence("punctuation.pair", language, name=label, value=shown))
     return facts.joined(pairs, language)
 

@@ -123,7 +123,7 @@ def _tiles(record: TrainingRecord, language: Language) -> Iterator[str]:
     yield _tile(sentence("label.algorithm", language), term("algorithm", record.request.algorithm, language), "")
     if record.dataset is not None:
         rows = sum(record.dataset.rows.values())
-        features = f"{sentence('label.features', language)} {counted(record.dataset.features, 'features', language)}"
+        features = counted(record.dataset.features, "features", language)
         yield _tile(sentence("label.data_size", language), counted(rows, "rows", language), features)
     if record.model is not None:
         environment = term("environment", record.endpoint.environment, language) if record.endpoint else ""

@@ -290,6 +290,12 @@ def test_hostile_text_makes_no_element_in_the_page(churn: SimpleNamespace, text:
     assert "<!-- " not in page
 
 
+def test_two_fields_left_out_for_one_reason_share_a_line(churn: SimpleNamespace) -> None:
+    text = result_comment(churn.deployed(not_done=("deployment_target", "deployment_target", "grpc")), "ja")
+    assert text.count("指定のデプロイ先は未対応") == 1
+    assert "gRPC は未対応" in text
+
+
 def test_every_suggestion_can_be_said(churn: SimpleNamespace) -> None:
     gate = churn.below_threshold().gate.model_copy(update={"suggestions": SUGGESTIONS})
     for language in LANGUAGES:
