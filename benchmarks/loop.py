@@ -55,7 +55,9 @@ def main() -> None:
             first.append(seconds_of([*mlops, "demo"], environment, work))
             bare.append(seconds_of([sys.executable, str(HERE / "bare_loop.py"), str(work / f"bare-{number}")], environment, work))
             again.append(seconds_of([*mlops, "demo"], environment, work))
-            subprocess.run([*mlops, "stop", "breast-cancer-random-forest"], env=environment, cwd=work, check=True, capture_output=True)
+            subprocess.run(
+                [*mlops, "stop", "breast-cancer-random-forest"], env=environment, cwd=work, check=True, capture_output=True
+            )
     finally:
         shutil.rmtree(work, ignore_errors=True)
     rows = {"loop, empty installation": first, "loop, second issue": again, "bare script": bare}

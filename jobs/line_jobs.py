@@ -16,7 +16,9 @@ line_jobs = [
     define_asset_job(
         PROPOSE_JOB, PROPOSED, partitions_def=model_lines, description="Issue to plan; the plan then waits for its approval."
     ),
-    define_asset_job(TRAIN_JOB, TRAINED, partitions_def=model_lines, description="Approved plan to endpoint, or to the operator."),
+    define_asset_job(
+        TRAIN_JOB, TRAINED, partitions_def=model_lines, description="Approved plan to endpoint, or to the operator."
+    ),
     define_asset_job(
         RETRAIN_JOB,
         PROPOSED | TRAINED,

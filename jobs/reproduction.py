@@ -64,8 +64,11 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
     """
     record = platform.history.read(training_id)
     if record.dataset is None or not record.metrics:
-        raise UserError("this training was never evaluated, so there is nothing to compare", field="TRAINING_ID",
-                        given=f"{training_id} ({record.outcome})")
+        raise UserError(
+            "this training was never evaluated, so there is nothing to compare",
+            field="TRAINING_ID",
+            given=f"{training_id} ({record.outcome})",
+        )
     found = task_for(record.request.algorithm)
     if found is None:
         raise UserError("no installed learning task offers this algorithm", field="algorithm", given=record.request.algorithm)
@@ -108,12 +111,13 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
         tell("evaluation", "done")
     finally:
         shutil.rmtree(work, ignore_errors=True)
+    now = {**outcome.summary.metrics, **measured.metrics}
     then = {**record.environment, "code": record.code_version}
     today = {**environment_versions(), "code": code_version()}
     return Reproduction(
         training_id=training_id,
         comparisons=tuple(
-            Comparison(metric=name, recorded=value, reproduced=measured.metrics.get(name)) for name, value in record.metrics.items()
+            Comparison(metric=name, recorded=value, reproduced=now.get(name)) for name, value in record.metrics.items()
         ),
         same_data=prepared.digest == record.dataset.digest,
         same_features=features.digest == record.feature_digest,

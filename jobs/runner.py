@@ -6,7 +6,6 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
-from typing import Literal
 
 from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
 from dagster._utils.warnings import PreviewWarning
@@ -22,7 +21,6 @@ from resources.platform import Platform
 from resources.runs import PROCESS_TAG, PROPOSE_JOB, TRAIN_JOB, failure_of, reap, run_state, this_process
 from resources.tracker import Issue
 
-JobName = Literal["propose", "train"]
 POLL_SECONDS = 0.5
 
 
@@ -61,8 +59,7 @@ class Runner:
                 self._announce(action, "")
                 self._platform.front_desk.read(issue)
                 continue
-            assert state.training_id is not None  # every other action has one, see `decide`
-            identity = self._platform.ledger.identity(state.training_id)
+            identity = self._platform.ledger.identity(state.training_id or "")
             if action == "wait" and state.run != "running":
                 self._platform.thread.propose(identity.training_id, f"mlops run {number}")
                 if plan_only:
@@ -83,10 +80,8 @@ class Runner:
         elif action == "propose":
             self._execute(PROPOSE_JOB, identity)
         elif action == "train":
-            plan = platform.front_desk.plan(training_id)
-            assert plan is not None  # `decide` trains only what has a plan
             try:
-                platform.front_desk.require_approved(training_id, plan)
+                platform.front_desk.require_approved(training_id)
             except NotApproved as changed:
                 close_training(platform, training_id, str(changed))
                 self._another_attempt(issue, again=True)
@@ -96,7 +91,7 @@ class Runner:
         elif action == "conclude":
             close_training(platform, training_id, self._error_of(training_id))
 
-    def _execute(self, job: JobName, identity: TrainingIdentity) -> None:
+    def _execute(self, job: str, identity: TrainingIdentity) -> None:
         """Run a job in this process, one at a time per model line; how it ended is in the instance."""
         from mlops_assets.definitions import defs
 

@@ -14,7 +14,18 @@ from pathlib import Path
 #: Rooms whose code changes data, features, models or metrics.
 DECIDING_ROOMS = ("data", "request", "tasks")
 #: Libraries whose release may change a metric.
-DECIDING_LIBRARIES = ("numpy", "pandas", "pyarrow", "duckdb", "scikit-learn", "xgboost-cpu", "onnx", "skl2onnx", "onnxmltools", "onnxruntime")
+DECIDING_LIBRARIES = (
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "duckdb",
+    "scikit-learn",
+    "xgboost-cpu",
+    "onnx",
+    "skl2onnx",
+    "onnxmltools",
+    "onnxruntime",
+)
 
 
 @lru_cache(maxsize=1)

@@ -1,6 +1,14 @@
 """The code location: every asset, job, sensor and resource of the platform. Loading it opens nothing."""
 
-from dagster import Definitions, InitResourceContext, IOManager, in_process_executor, io_manager, load_assets_from_modules, resource
+from dagster import (
+    Definitions,
+    InitResourceContext,
+    IOManager,
+    in_process_executor,
+    io_manager,
+    load_assets_from_modules,
+    resource,
+)
 
 from jobs.line_jobs import line_jobs
 from mlops_assets.assets import data, endpoint, evaluation, features, model, package, request

@@ -1,14 +1,14 @@
 """The one exception tree of the platform; nothing here imports anything of ours.
 
-    MlopsError
-    ├── UserError            the person can mend it: the command line answers with exit code 2
-    │   ├── RequestInvalid   an issue body with one or more problems
-    │   ├── NotFound         a name that is not registered
-    │   └── DataRejected     data that a blocking quality rule refuses
-    ├── IntegrityError       stored bytes, a digest or a comparison does not hold
-    ├── NotApproved          a plan without a matching approval was about to run
-    └── ComputeError         a training process failed
-        └── ComputeInterrupted   it was stopped from outside; trying again may succeed
+MlopsError
+├── UserError            the person can mend it: the command line answers with exit code 2
+│   ├── RequestInvalid   an issue body with one or more problems
+│   ├── NotFound         a name that is not registered
+│   └── DataRejected     data that a blocking quality rule refuses
+├── IntegrityError       stored bytes, a digest or a comparison does not hold
+├── NotApproved          a plan without a matching approval was about to run
+└── ComputeError         a training process failed
+    └── ComputeInterrupted   it was stopped from outside; trying again may succeed
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ class RequestInvalid(UserError):
     def __init__(self, problems: Sequence[Problem], *, corrected: str | None = None) -> None:
         self.problems = tuple(problems)
         self.corrected = corrected
-        super().__init__(f"the request has {len(self.problems)} problem(s): " + ", ".join(p.field or p.code for p in self.problems))
+        super().__init__(
+            f"the request has {len(self.problems)} problem(s): " + ", ".join(p.field or p.code for p in self.problems)
+        )
 
 
 class NotFound(UserError):

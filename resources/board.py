@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from mlops_assets.reports.record import PHASES, Phase, PhaseProgress, PhaseState
 from resources.ledger import Ledger, Progress
 
+
 @dataclass(frozen=True)
 class ProgressEvent:
     """One thing that happened in a training: a phase changed, or moved on by a fraction."""

@@ -88,7 +88,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
         training_seconds=trained.seconds if trained is not None else None,
         curves=trained.curves if trained is not None else {},
-        metrics=measured.metrics if measured is not None else {},
+        metrics={**(trained.metrics if trained is not None else {}), **(measured.metrics if measured is not None else {})},
         per_class=measured.per_class if measured is not None else {},
         confusion_matrix=measured.confusion_matrix if measured is not None else [],
         importance=measured.importance if measured is not None else {},
@@ -200,7 +200,9 @@ def predict_example(platform: Platform, record: TrainingRecord) -> str | None:
     body = json.dumps(dict(examples.rows[0]), ensure_ascii=False)
     command = f"curl -s {record.endpoint.url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
     try:
-        answer = json.dumps(platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows)), ensure_ascii=False)
+        answer = json.dumps(
+            platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows)), ensure_ascii=False
+        )
     except MlopsError as error:
         answer = f"({error})"
     return f"{command}\n{answer}"

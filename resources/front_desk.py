@@ -168,12 +168,15 @@ class FrontDesk:
                 raise NotApproved(f"{by} may not approve: permission is `{permission}`, needed is `write` or `admin`")
         return self._platform.ledger.approve(training_id, Approval(plan_digest=plan.digest, by=by, at=now(), how=how))
 
-    def require_approved(self, training_id: str, plan: Plan) -> Approval:
-        """The approval of exactly this plan, made again from its request with the code that is about to run.
+    def require_approved(self, training_id: str) -> Approval:
+        """The approval of exactly the training's plan, made again from its request with the code that is about to run.
 
         Raises:
             NotApproved: nobody approved it, or the plan has changed since (other code, other limits).
         """
+        plan = self.plan(training_id)
+        if plan is None:
+            raise NotApproved(f"{training_id} has no plan")
         approval = self._platform.ledger.approval(training_id, plan.digest)
         if approval is None:
             raise NotApproved(f"the plan {plan.digest[:12]} of {training_id} has not been approved")

@@ -19,7 +19,6 @@ from mlops_assets.request.lifecycle import Approval, TrainingIdentity
 from mlops_assets.request.schema import Frozen, TrainingRequest
 from resources.store import ObjectStore
 
-
 ModelT = TypeVar("ModelT", bound=Frozen)
 
 
@@ -111,8 +110,12 @@ class Ledger:
         try:
             return TrainingIdentity.model_validate_json(self._store.get(f"trainings/{training_id}/identity.json"))
         except NotFound:
-            raise NotFound("there is no training of this id", field="TRAINING_ID", given=training_id,
-                           next_step="mlops lines, then mlops trainings LINE") from None
+            raise NotFound(
+                "there is no training of this id",
+                field="TRAINING_ID",
+                given=training_id,
+                next_step="mlops lines, then mlops trainings LINE",
+            ) from None
 
     def request(self, training_id: str) -> TrainingRequest:
         """The request that a training runs."""

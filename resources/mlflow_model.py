@@ -24,7 +24,7 @@ def save_model(package: Path, folder: Path, *, run_id: str, mlflow_model_id: str
     """
     import mlflow.onnx
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import DecodeError
     from mlflow.models import Model
 
     graph_file, requirements = package / "model.onnx", package / "requirements.txt"

@@ -20,18 +20,28 @@ class Settings(BaseSettings):
 
     home: Path = Field(default=Path(".mlops"), description="holds everything of the embedded default; removing it resets")
     store_url: str | None = Field(default=None, description="`file:///…` or `s3://bucket/prefix`; None: `<home>/store`")
-    s3_endpoint: str | None = Field(default=None, description="S3-compatible service other than AWS, e.g. `http://127.0.0.1:9000`")
+    s3_endpoint: str | None = Field(
+        default=None, description="S3-compatible service other than AWS, e.g. `http://127.0.0.1:9000`"
+    )
     mlflow_tracking_uri: str | None = Field(default=None, description="None: SQLite at `<home>/mlflow/mlflow.db`")
-    history_folder: Path | None = Field(default=None, description="git repository of the training history; None: `<home>/history`")
+    history_folder: Path | None = Field(
+        default=None, description="git repository of the training history; None: `<home>/history`"
+    )
     language: Literal["auto", "ja", "en"] = Field(default="auto", description="auto follows the issue's own text")
     actor: str | None = Field(default=None, description="who commands typed here act as; None: the operating system's user")
     endpoint_host: str = Field(default="127.0.0.1", description="address that model servers bind to")
     webserver_url: str = Field(default="http://127.0.0.1:3000", description="Dagster UI, for links")
     mlflow_url: str = Field(default="http://127.0.0.1:5000", description="MLflow UI, for links")
-    cost_cap_usd: float | None = Field(default=None, ge=0, description="largest cost of one training; None: the request's own cap only")
-    memory_limit: str = Field(default="2GB", pattern=r"^\d+(MB|GB)$", description="memory of data preparation; beyond it spills to disk")
+    cost_cap_usd: float | None = Field(
+        default=None, ge=0, description="largest cost of one training; None: the request's own cap only"
+    )
+    memory_limit: str = Field(
+        default="2GB", pattern=r"^\d+(MB|GB)$", description="memory of data preparation; beyond it spills to disk"
+    )
     training_time_limit_seconds: float = Field(default=24 * 3600.0, gt=0)
-    training_retries: int = Field(default=3, ge=0, le=10, description="further tries of a training process that was killed from outside")
+    training_retries: int = Field(
+        default=3, ge=0, le=10, description="further tries of a training process that was killed from outside"
+    )
 
     @field_validator("home", "history_folder")
     @classmethod

@@ -11,7 +11,7 @@ from mlops_assets.errors import RequestInvalid
 from mlops_assets.reports import comments
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.proposal import proposal_comment
-from mlops_assets.request.parser import detect_language
+from mlops_assets.request.language import detect_language
 from mlops_assets.request.vocabulary import Language
 from resources.front_desk import DONE, FAILED, INVALID, NEEDS_OPERATOR, RUNNING, STATE_LABELS
 from resources.tracker import Issue
@@ -56,12 +56,14 @@ class Thread:
             report=self._platform.store.uri(f"reports/{record.training_id}/report.html"),
             history=str(self._platform.history.folder / f"training_history/{record.training_id}.md"),
             mlflow=self._platform.experiments.run_url(run_id) if run_id is not None else None,
-            log=self._platform.store.uri(f"logs/{record.training_id}/training.log") if record.training_seconds is not None else None,
+            log=self._platform.store.uri(f"logs/{record.training_id}/training.log")
+            if record.training_seconds is not None
+            else None,
         )
         body = comments.result_comment(record, record.language, predict_example=predict_example, links=links)
         self._write(record.training_id, body + self._folded_proposal(record.training_id, record.language))
         if record.issue is not None:
-            self._platform.tracker.set_labels(record.issue, remove=[x for x in STATE_LABELS])
+            self._platform.tracker.set_labels(record.issue, remove=list(STATE_LABELS))
             self._label(record.issue, OUTCOME_LABELS[record.outcome])
 
     def _folded_proposal(self, training_id: str, language: Language) -> str:
@@ -77,9 +79,7 @@ class Thread:
         approval = self._platform.ledger.approval(training_id, plan.digest)
         language = plan.request.language
         how = sentence("detail.approve_folder", language, command=command) if command is not None else ""
-        return proposal_comment(
-            plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how
-        )
+        return proposal_comment(plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how)
 
     def _write(self, training_id: str, body: str) -> None:
         number = self._platform.ledger.identity(training_id).issue

@@ -11,8 +11,8 @@ import click
 from jobs.command_line import EXIT_FAILED, answers, cli
 
 if TYPE_CHECKING:
-    from mlops_assets.request.draft import IssueDraft
     from mlops_assets.reports.record import TrainingRecord
+    from mlops_assets.request.draft import IssueDraft
     from resources.platform import Platform
 
 MAX_ISSUE_BYTES = 64 * 1024
@@ -30,13 +30,18 @@ def read_issue_file(path: Path) -> IssueDraft:
     if not path.is_file():
         raise UserError("there is no such file", field="FILE", given=path, next_step="give the path of an issue body")
     if path.stat().st_size > MAX_ISSUE_BYTES:
-        raise UserError("the file is too large for an issue", field="FILE", given=f"{path.stat().st_size:,} bytes",
-                        allowed=[f"at most {MAX_ISSUE_BYTES:,} bytes"])
+        raise UserError(
+            "the file is too large for an issue",
+            field="FILE",
+            given=f"{path.stat().st_size:,} bytes",
+            allowed=[f"at most {MAX_ISSUE_BYTES:,} bytes"],
+        )
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError("the file is not UTF-8 text", field="FILE", given=f"{path}, byte {error.start}",
-                        next_step="save it as UTF-8") from error
+        raise UserError(
+            "the file is not UTF-8 text", field="FILE", given=f"{path}, byte {error.start}", next_step="save it as UTF-8"
+        ) from error
     if not text.strip():
         raise UserError("the file is empty", field="FILE", given=path)
     return draft_issue(text, name=path.stem)
@@ -133,7 +138,8 @@ def thread(number: int, quiet: bool) -> Any:
         "author": issue.author,
         "body": issue.body,
         "comments": [
-            {"author": c.author, "created_at": c.created_at.isoformat(), "body": c.body, "marker": c.marker} for c in issue.comments
+            {"author": c.author, "created_at": c.created_at.isoformat(), "body": c.body, "marker": c.marker}
+            for c in issue.comments
         ],
     }
     return data, lambda: render_thread(issue)

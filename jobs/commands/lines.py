@@ -20,20 +20,13 @@ def lines(quiet: bool) -> Any:
     platform = Platform()
     served = {(e.model_id, e.environment): e for e in platform.endpoints.list()}
     data = []
+    rows = []
     for name in platform.ledger.lines():
         versions = platform.models.published(name)
         environments = [environment for (line, environment) in served if line == name]
-        data.append(
-            {
-                "line": name,
-                "versions": versions,
-                "trainings": len(platform.ledger.trainings(name)),
-                "served_in": environments,
-            }
-        )
-    rows = [
-        (d["line"], (d["versions"] or ["-"])[-1], str(d["trainings"]), ", ".join(d["served_in"]) or "-") for d in data
-    ]
+        trained = len(platform.ledger.trainings(name))
+        data.append({"line": name, "versions": versions, "trainings": trained, "served_in": environments})
+        rows.append((name, versions[-1] if versions else "-", str(trained), ", ".join(environments) or "-"))
     return data, table(("line", "newest", "trainings", "served in"), rows) if rows else "no model lines yet; try: mlops demo"
 
 
@@ -48,27 +41,15 @@ def trainings(line: str, quiet: bool) -> Any:
     platform = Platform()
     platform.ledger.line(line)
     data = []
+    rows = []
     for training_id in platform.ledger.trainings(line):
         record = platform.ledger.record(training_id)
         gate = record.gate if record is not None else None
-        data.append(
-            {
-                "training_id": training_id,
-                "outcome": record.outcome if record is not None else "unfinished",
-                "version": record.model.version if record is not None and record.model is not None else None,
-                "metric": gate.metric if gate is not None else None,
-                "value": gate.value if gate is not None else None,
-            }
-        )
-    rows = [
-        (
-            d["training_id"],
-            d["outcome"],
-            d["version"] or "-",
-            f"{d['metric']} {d['value']:.4f}" if d["metric"] is not None else "-",
-        )
-        for d in data
-    ]
+        outcome = record.outcome if record is not None else "unfinished"
+        version = record.model.version if record is not None and record.model is not None else None
+        result = {} if gate is None else {"metric": gate.metric, "value": gate.value}
+        data.append({"training_id": training_id, "outcome": outcome, "version": version, **result})
+        rows.append((training_id, outcome, version or "-", "-" if gate is None else f"{gate.metric} {gate.value:.4f}"))
     return data, table(("training", "outcome", "version", "result"), rows)
 
 

@@ -48,7 +48,8 @@ def endpoints(quiet: bool) -> Any:
     found = Platform().endpoints.list()
     rows = [(e.model_id, e.environment, e.version or "-", "healthy" if e.healthy else "down", e.url or "-") for e in found]
     data = [
-        {"line": e.model_id, "environment": e.environment, "version": e.version, "healthy": e.healthy, "url": e.url} for e in found
+        {"line": e.model_id, "environment": e.environment, "version": e.version, "healthy": e.healthy, "url": e.url}
+        for e in found
     ]
     return data, table(("line", "environment", "version", "state", "url"), rows) if rows else "no endpoints yet; try: mlops demo"
 
@@ -82,7 +83,9 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
                 label = prediction["label"]
                 shown.append((str(label), f"{prediction['probabilities'][label]:.4f}"))
             else:
-                shown.append((f"{prediction['value']:.6g}", "")) if "value" in prediction else shown.append((json.dumps(prediction), ""))
+                shown.append((f"{prediction['value']:.6g}", "")) if "value" in prediction else shown.append(
+                    (json.dumps(prediction), "")
+                )
         return table(("prediction", "probability"), shown)
 
     return answer, text
@@ -107,11 +110,18 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         try:
             content = json.loads(text)
         except json.JSONDecodeError as error:
-            raise UserError("the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}") from error
+            raise UserError(
+                "the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}"
+            ) from error
         if isinstance(content, dict):
             content = content.get("rows", [content])
         if not isinstance(content, list) or not all(isinstance(row, dict) for row in content) or not content:
-            raise UserError("the JSON holds no rows", field="FILE", given=str(file), allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'])
+            raise UserError(
+                "the JSON holds no rows",
+                field="FILE",
+                given=str(file),
+                allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'],
+            )
         return content
     rows = [{name: _cell(value) for name, value in row.items() if name is not None} for row in csv.DictReader(io.StringIO(text))]
     if not rows:

@@ -33,7 +33,9 @@ def demo(japanese: bool, quiet: bool) -> Any:
     started = time.monotonic()
     platform = Platform()
     draft = read_issue_file(EXAMPLES / ("breast_cancer.ja.md" if japanese else "breast_cancer.md"))
-    unfinished = [i for i in platform.tracker.issues(label=TRIGGER_LABEL) if (i.title, i.body.strip()) == (draft.title, draft.body.strip())]
+    unfinished = [
+        i for i in platform.tracker.issues(label=TRIGGER_LABEL) if (i.title, i.body.strip()) == (draft.title, draft.body.strip())
+    ]
     settled = {"mlops:done", "mlops:needs-operator", "mlops:failed", "mlops:invalid"}
     issue = next((i for i in unfinished if not i.labels & settled), None)
     issue = issue or platform.tracker.open_issue(draft.title, draft.body, draft.labels)

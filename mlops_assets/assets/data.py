@@ -15,7 +15,7 @@ from dagster import (
 
 from mlops_assets.assets.metadata import numbers
 from mlops_assets.assets.step import Step
-from mlops_assets.data.dataset import DatasetVersion, PreparedDataset, QualityCheck
+from mlops_assets.data.dataset import DatasetVersion, QualityCheck
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.request.digest import sha256_of
@@ -41,7 +41,7 @@ def check_result(check: QualityCheck) -> AssetCheckResult:
     )
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="Cleaned rows of one dataset version, split into train, validation and test.",
     partitions_def=model_lines,
     group_name="data",
@@ -63,7 +63,7 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetChe
     request = approved.request
     with Step(context, platform, "dataset", "data", plan=plan) as step:
         if plan.reference.training_id == step.training_id:
-            platform.front_desk.require_approved(step.training_id, approved)
+            platform.front_desk.require_approved(step.training_id)
         source = platform.catalogue.folder(approved.dataset_id, approved.dataset_version)
         version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
         try:

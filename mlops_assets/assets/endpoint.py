@@ -12,7 +12,7 @@ from resources.artifacts import Artifact
 from resources.platform import Platform
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="A model version answering requests; switched without a failed one, previous version kept.",
     partitions_def=model_lines,
     group_name="delivery",
@@ -29,7 +29,9 @@ def endpoint(context: AssetExecutionContext, plan: Artifact, package: Artifact) 
         state = platform.endpoints.deploy(
             step.line, environment, package.path, who=f"training {step.training_id}", why="approved plan"
         )
-        facts = EndpointFacts(environment=environment, url=state.url, previous_version=state.previous.version if state.previous else None)
+        facts = EndpointFacts(
+            environment=environment, url=state.url, previous_version=state.previous.version if state.previous else None
+        )
         step.write("endpoint.json", facts)
         step.done(sentence("detail.deployment", approved.request.language, version=metadata.version, url=state.url))
         return MaterializeResult(

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetOut, MaterializeResult, MetadataValue, Output, asset, multi_asset
 
-from mlops_assets.assets.metadata import figure, numbers, table
+from mlops_assets.assets.metadata import Metadata, figure, numbers, table
 from mlops_assets.assets.step import Step
 from mlops_assets.partitions import model_lines
+from mlops_assets.reports.gate import decide_gate
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.record import GateDecision
-from mlops_assets.reports.gate import decide_gate
 from mlops_assets.request.plan import Plan
 from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary, installed_tasks
 from resources.artifacts import Artifact
@@ -17,7 +17,7 @@ from resources.closing import log_to_mlflow
 from resources.platform import Platform
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="Metrics and figures on the test split.",
     partitions_def=model_lines,
     group_name="validation",
@@ -37,12 +37,14 @@ def evaluation(
         gate = approved.gate_metric
         step.done(
             sentence(
-                "detail.evaluation", approved.request.language, metric=gate, value=f"{summary.metrics[gate]:.4f}", rows=summary.rows
+                "detail.evaluation",
+                approved.request.language,
+                metric=gate,
+                value=f"{summary.metrics[gate]:.4f}",
+                rows=summary.rows,
             )
         )
-        per_class = [
-            (name, *(f"{value:.4f}" for value in values.values())) for name, values in summary.per_class.items()
-        ]
+        per_class = [(name, *(f"{value:.4f}" for value in values.values())) for name, values in summary.per_class.items()]
         headers = ("class", *next(iter(summary.per_class.values()), {}))
         return MaterializeResult(
             value=step.finished or step.staged(f"evaluations/{step.training_id}"),
@@ -55,17 +57,21 @@ def evaluation(
         )
 
 
-@multi_asset(  # type: ignore[misc]
+@multi_asset(
     name="gate",
     description="Passes the model on, or asks the operator what to change.",
     partitions_def=model_lines,
     group_name="validation",
     outs={
         "approved_model": AssetOut(
-            is_required=False, io_manager_key="artifacts", description="A model that reached its threshold.",
+            is_required=False,
+            io_manager_key="artifacts",
+            description="A model that reached its threshold.",
         ),
         "operator_request": AssetOut(
-            is_required=False, io_manager_key="artifacts", description="By how much a model fell short, and what can be changed.",
+            is_required=False,
+            io_manager_key="artifacts",
+            description="By how much a model fell short, and what can be changed.",
         ),
     },
     required_resource_keys={"platform"},
@@ -91,15 +97,18 @@ def gate(
         yield Output(
             step.finished or step.staged(f"trainings/{step.training_id}/{branch}"),
             output_name=branch,
-            metadata={**_decision_metadata(decision), "mlflow_run": MetadataValue.url(log_to_mlflow(platform, step.training_id, decision))},
+            metadata={
+                **_decision_metadata(decision),
+                "mlflow_run": MetadataValue.url(log_to_mlflow(platform, step.training_id, decision)),
+            },
         )
 
 
-def _decision_metadata(decision: GateDecision) -> dict[str, object]:
+def _decision_metadata(decision: GateDecision) -> Metadata:
     return {
         **numbers({"value": decision.value, "shortfall": decision.shortfall}),
         **({} if decision.threshold is None else numbers({"threshold": decision.threshold})),
-        "metric": decision.metric,
+        "metric": MetadataValue.text(decision.metric),
         "passed": MetadataValue.bool(decision.passed),
         "suggestions": MetadataValue.json(list(decision.suggestions)),
     }

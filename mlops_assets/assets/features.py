@@ -12,7 +12,7 @@ from resources.artifacts import Artifact
 from resources.platform import Platform
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="Feature matrices of every split, the transformation that made them, and its definition document.",
     partitions_def=model_lines,
     group_name="data",
@@ -35,7 +35,8 @@ def features(context: AssetExecutionContext, plan: Artifact, dataset: Artifact) 
             + (f" ({notes})" if notes else "")
         )
         return MaterializeResult(
-            value=step.finished or step.staged(f"datasets/{approved.dataset_id}/features/{summary.digest[:16]}-{step.training_id[-6:]}"),
+            value=step.finished
+            or step.staged(f"datasets/{approved.dataset_id}/features/{summary.digest[:16]}-{step.training_id[-6:]}"),
             metadata={
                 **numbers({"features": len(summary.feature_names)}),
                 **numbers(summary.rows, "rows_"),

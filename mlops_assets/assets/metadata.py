@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dagster import MetadataValue
 
-Metadata = dict[str, MetadataValue]  # type: ignore[type-arg]
+Metadata = dict[str, MetadataValue]
 
 
 def numbers(values: Mapping[str, float | int], prefix: str = "") -> Metadata:
@@ -19,13 +19,13 @@ def numbers(values: Mapping[str, float | int], prefix: str = "") -> Metadata:
     }
 
 
-def figure(path: Path) -> MetadataValue:  # type: ignore[type-arg]
+def figure(path: Path) -> MetadataValue:
     """A PNG file shown inline."""
     data = base64.b64encode(path.read_bytes()).decode()
     return MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> MetadataValue:  # type: ignore[type-arg]
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> MetadataValue:
     """A Markdown table."""
     lines = ["| " + " | ".join(headers) + " |", "|" + " --- |" * len(headers)]
     lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]

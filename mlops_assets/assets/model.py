@@ -17,7 +17,7 @@ from resources.pipes import train_with_pipes
 from resources.platform import Platform
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="The trained model in its native format, with its learning curves.",
     partitions_def=model_lines,
     group_name="development",

@@ -17,7 +17,7 @@ from resources.artifacts import Artifact
 from resources.platform import Platform
 
 
-@asset(  # type: ignore[misc]
+@asset(
     description="One model version: an ONNX graph from raw inputs to predictions, its signature, digests and container recipe.",
     partitions_def=model_lines,
     group_name="delivery",
@@ -43,10 +43,10 @@ def package(
         export = step.folder.with_name("export")
         shutil.rmtree(export, ignore_errors=True)
         export.mkdir()
-        exported = installed_tasks()[approved.task].export(
-            dataset.path, features.path, model.path, approved.request, export
+        exported = installed_tasks()[approved.task].export(dataset.path, features.path, model.path, approved.request, export)
+        inputs_digest = sha256_of(
+            [field.model_dump(mode="json", include={"name", "kind"}) for field in exported.signature.inputs]
         )
-        inputs_digest = sha256_of([field.model_dump(mode="json", include={"name", "kind"}) for field in exported.signature.inputs])
         allotted = platform.models.allot(step.line, step.training_id, approved.request.packaging.model_version, inputs_digest)
         metadata = ModelMetadata(
             model_id=step.line,

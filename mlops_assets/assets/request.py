@@ -13,11 +13,14 @@ from resources.artifacts import Artifact
 from resources.ledger import LineConfiguration
 from resources.platform import Platform
 
-GROUP = "request"
-OWNS = {"partitions_def": model_lines, "group_name": GROUP, "io_manager_key": "artifacts", "required_resource_keys": {"platform"}}
 
-
-@asset(description="The validated content of one issue, in canonical form.", **OWNS)  # type: ignore[call-overload,misc]
+@asset(
+    description="The validated content of one issue, in canonical form.",
+    partitions_def=model_lines,
+    group_name="request",
+    io_manager_key="artifacts",
+    required_resource_keys={"platform"},
+)
 def training_request(context: AssetExecutionContext) -> MaterializeResult[object]:
     """The request of this run's training; a run started in the UI trains the line's current configuration again."""
     platform: Platform = context.resources.platform
@@ -28,15 +31,17 @@ def training_request(context: AssetExecutionContext) -> MaterializeResult[object
             identity = platform.front_desk.retrain(step.line, step.training_id)
         request = platform.ledger.request(step.training_id)
         platform.ledger.configure_line(
-            LineConfiguration(
-                model_id=identity.model_id, request=request, issue=identity.issue, training_id=identity.training_id
-            )
+            LineConfiguration(model_id=identity.model_id, request=request, issue=identity.issue, training_id=identity.training_id)
         )
         step.write("request.json", request)
         step.write("identity.json", identity)
         step.done(
             sentence(
-                "detail.request", request.language, dataset=request.dataset.dataset_id, algorithm=request.algorithm, line=step.line
+                "detail.request",
+                request.language,
+                dataset=request.dataset.dataset_id,
+                algorithm=request.algorithm,
+                line=step.line,
             )
         )
         return MaterializeResult(
@@ -51,7 +56,13 @@ def training_request(context: AssetExecutionContext) -> MaterializeResult[object
         )
 
 
-@asset(description="What will run: request, detected characteristics, data and code version. Its digest is approved.", **OWNS)  # type: ignore[call-overload,misc]
+@asset(
+    description="What will run: request, detected characteristics, data and code version. Its digest is approved.",
+    partitions_def=model_lines,
+    group_name="request",
+    io_manager_key="artifacts",
+    required_resource_keys={"platform"},
+)
 def plan(context: AssetExecutionContext, training_request: Artifact) -> MaterializeResult[object]:
     """The plan of this training on the current version of its dataset, with its digest."""
     platform: Platform = context.resources.platform

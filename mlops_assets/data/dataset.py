@@ -1,4 +1,4 @@
-"""The words of the data room: catalogue entries, dataset versions, columns, quality evidence, and the folder of a prepared dataset.
+"""The words of the data room: catalogue entries, versions, columns, quality evidence, and the folder of a prepared dataset.
 
 A prepared dataset folder, the input of every learning task, holds::
 
@@ -61,7 +61,9 @@ class DatasetVersion(Frozen):
     rows: int
     columns: tuple[Column, ...]
     duplicate_rows: int
-    target_counts: dict[str, int] = Field(default_factory=dict, description="class -> rows for a category-like target (at most 50 classes)")
+    target_counts: dict[str, int] = Field(
+        default_factory=dict, description="class -> rows for a category-like target (at most 50 classes)"
+    )
     entry: CatalogueEntry
     newest: str | None = Field(default=None, description="largest timestamp, ISO 8601, where a timestamp column is declared")
     added_at: str = Field(description="UTC, ISO 8601")

@@ -47,6 +47,8 @@ class GateDecision(Frozen):
 
 
 class DatasetFacts(Frozen):
+    """The prepared dataset that a training learned from. Rows by split; removed rows by reason."""
+
     dataset_id: str
     version: str
     target: str
@@ -60,6 +62,8 @@ class DatasetFacts(Frozen):
 
 
 class ModelFacts(Frozen):
+    """The packaged model version."""
+
     version: str
     package_digest: str
     uri: str = Field(description="where the package lies in the store")
@@ -68,6 +72,8 @@ class ModelFacts(Frozen):
 
 
 class EndpointFacts(Frozen):
+    """Where the model version answers."""
+
     environment: Environment
     url: str
     previous_version: str | None = None

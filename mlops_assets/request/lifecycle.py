@@ -14,13 +14,13 @@ from mlops_assets.request.schema import Frozen
 
 RunState = Literal["none", "running", "succeeded", "failed"]
 Action = Literal[
-    "read",      # parse the body; refuse it with every problem, or give it a training
-    "propose",   # make the plan and post it
-    "approve",   # record the approval that the request itself asks for (auto_approve)
-    "wait",      # a person has to approve, or a run is under way
-    "train",     # run (or resume) the approved plan
+    "read",  # parse the body; refuse it with every problem, or give it a training
+    "propose",  # make the plan and post it
+    "approve",  # record the approval that the request itself asks for (auto_approve)
+    "wait",  # a person has to approve, or a run is under way
+    "train",  # run (or resume) the approved plan
     "conclude",  # write the record, the history and the report
-    "nothing",   # refused or concluded, and unchanged since
+    "nothing",  # refused or concluded, and unchanged since
 ]
 
 

@@ -45,7 +45,9 @@ class DatasetRequest(Frozen):
     """Which registered dataset to learn from, and the columns that the issue singles out."""
 
     dataset_id: str = Field(min_length=1, max_length=128)
-    uri: str | None = Field(default=None, max_length=1024, description="`s3_uri` of the second dialect; shown, never opened from an issue")
+    uri: str | None = Field(
+        default=None, max_length=1024, description="`s3_uri` of the second dialect; shown, never opened from an issue"
+    )
     target: str | None = Field(default=None, description="target column; None takes the one in the catalogue")
     classes: tuple[str, ...] = ()
     train_size: int | None = Field(default=None, ge=1)
@@ -55,7 +57,9 @@ class DatasetRequest(Frozen):
 class Preprocessing(Frozen):
     """Cleaning, splitting and feature options (FR-002, FR-003)."""
 
-    handle_missing: HandleMissing | None = Field(default=None, description="None: median for numbers, a category of its own for text")
+    handle_missing: HandleMissing | None = Field(
+        default=None, description="None: median for numbers, a category of its own for text"
+    )
     handle_outliers: HandleOutliers = Field(default="none", description="drops rows of the training split only")
     remove_duplicates: bool = True
     normalize: bool = Field(default=False, description="min-max scaling to [0, 1] of the training split")
@@ -67,7 +71,9 @@ class Preprocessing(Frozen):
     drop_columns: tuple[str, ...] = ()
     entity_column: str | None = Field(default=None, description="the user of `aggregate_by_user`")
     timestamp_column: str | None = None
-    split: SplitStrategy = Field(default="auto", description="auto: by time if a timestamp column is declared, else stratified or random")
+    split: SplitStrategy = Field(
+        default="auto", description="auto: by time if a timestamp column is declared, else stratified or random"
+    )
     validation_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
     test_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
     input_size: tuple[int, ...] = ()
@@ -104,6 +110,8 @@ class PackagingRequest(Frozen):
 
 
 class AutoScaling(Frozen):
+    """Bounds and target of an endpoint's scaling (FR-018)."""
+
     min_instances: int = Field(default=1, ge=1, le=100)
     max_instances: int = Field(default=1, ge=1, le=100)
     target_invocations_per_instance: int | None = Field(default=None, ge=1)
@@ -124,17 +132,23 @@ class DeploymentRequest(Frozen):
 
 
 class AlertThresholds(Frozen):
+    """Limits that raise an alert (FR-023)."""
+
     error_rate: Fraction | None = None
     latency_p95_ms: float | None = Field(default=None, gt=0)
     drift_score: Fraction | None = None
 
 
 class MonitoringRequest(Frozen):
+    """Whether the endpoint is watched, and what alerts (FR-021 to FR-023)."""
+
     enabled: bool = False
     alert_thresholds: AlertThresholds = AlertThresholds()
 
 
 class RetrainingRequest(Frozen):
+    """What starts a training again (FR-025)."""
+
     enabled: bool = False
     triggers: tuple[RetrainTrigger, ...] = ()
 
@@ -171,7 +185,9 @@ class TrainingRequest(Frozen):
     monitoring: MonitoringRequest = MonitoringRequest()
     retraining: RetrainingRequest = RetrainingRequest()
     optimization: WorkflowOptimization = WorkflowOptimization()
-    simulation: dict[str, JsonValue] = Field(default_factory=dict, description="environment, agent and reward_function of reinforcement requests")
+    simulation: dict[str, JsonValue] = Field(
+        default_factory=dict, description="environment, agent and reward_function of reinforcement requests"
+    )
     max_retry: int = Field(default=3, ge=0, le=10)
     max_cost_usd: float | None = Field(default=None, ge=0)
     seed: int = Field(default=42, ge=0, le=2**31 - 1)

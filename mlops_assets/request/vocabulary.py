@@ -1,6 +1,7 @@
 """The words that an issue may use: accepted values and the names they are known by.
 
-Only constants and aliases live here. What each word makes the platform do is decided elsewhere: parsing in ``parser``, planning in ``plan``.
+Only constants live here. What each word makes the platform do is decided elsewhere: parsing in ``parser``, planning in
+``planner``.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ class Pairs:
 Node = Leaf | Items | Pairs
 
 
-class Unreadable(Exception):  # noqa: N818 - ends the reading of one body; never leaves this package
+class Unreadable(Exception):
     """The log holds a problem after which reading on makes no sense."""
 
 

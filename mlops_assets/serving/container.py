@@ -29,7 +29,9 @@ _SHARED_MODULES = (
     "serving/__init__.py",
 )
 #: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
-_NOT_SERVED = frozenset({"client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "packaging.py", "switching.py", "versions.py"})
+_NOT_SERVED = frozenset(
+    {"client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "packaging.py", "switching.py", "versions.py"}
+)
 
 
 def requirements() -> dict[str, str]:

@@ -268,10 +268,12 @@ def _predicted_true(axes: Axes, shown: Evaluated) -> None:
 
 
 def _residuals(axes: Axes, shown: Evaluated) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     residual = shown.predicted - shown.y
     axes.hist(residual, bins=min(60, max(8, int(len(residual) ** 0.5))), color=ACCENT, edgecolor=GROUND, linewidth=0.6)
     axes.axvline(0, color=INK, linestyle=(0, (4, 4)), linewidth=1)
-    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_title(shown.letters.word("figure.residuals"))
     axes.set_xlabel(shown.letters.word("figure.residual"))
     axes.set_ylabel(shown.letters.word("figure.count"))
