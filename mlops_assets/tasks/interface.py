@@ -62,6 +62,9 @@ class FeatureSummary(Frozen):
     feature_names: tuple[str, ...]
     rows: dict[str, int] = Field(description="split name -> rows")
     classes: tuple[str, ...] = Field(default=(), description="class labels in model order; empty for regression")
+    positive_class: str | None = Field(
+        default=None, description="of two classes the one that metrics are about; None: the second"
+    )
     dropped: dict[str, str] = Field(default_factory=dict, description="input column or feature -> why it was left out")
     digest: str = Field(description="SHA-256 over the feature files; equal digests mean equal matrices")
     warnings: tuple[str, ...] = ()
@@ -92,8 +95,8 @@ class EvaluationSummary(Frozen):
     warnings: tuple[str, ...] = Field(default=(), description="what could not be measured and why, in the issue's language")
 
 
-#: Output names of feature and model graphs. ONNX has one name space for inputs and outputs, and a column may be called "value".
-OUTPUT_TENSORS: tuple[str, ...] = ("features", "label", "probabilities", "value")
+#: Names that no input tensor can have: ONNX has one name space for inputs and outputs, and "" means an absent input there.
+RESERVED_TENSORS: tuple[str, ...] = ("", "features", "label", "probabilities", "value")
 
 
 class InputField(Frozen):
@@ -111,8 +114,8 @@ class InputField(Frozen):
 
     @property
     def tensor_name(self) -> str:
-        """Name of the field's tensor in the graph: its own, with one ``_`` more where that would be the name of an output."""
-        return f"{self.name}_" if self.name.rstrip("_") in OUTPUT_TENSORS else self.name
+        """Name of the field's tensor: its own, with one ``_`` more where that is reserved (``value`` -> ``value_``)."""
+        return f"{self.name}_" if self.name.rstrip("_") in RESERVED_TENSORS else self.name
 
 
 class Signature(Frozen):
