@@ -62,6 +62,9 @@ class FeatureSummary(Frozen):
     feature_names: tuple[str, ...]
     rows: dict[str, int] = Field(description="split name -> rows")
     classes: tuple[str, ...] = Field(default=(), description="class labels in model order; empty for regression")
+    positive_class: str | None = Field(
+        default=None, description="of two classes the one that metrics are about; None: the second"
+    )
     dropped: dict[str, str] = Field(default_factory=dict, description="input column or feature -> why it was left out")
     digest: str = Field(description="SHA-256 over the feature files; equal digests mean equal matrices")
     warnings: tuple[str, ...] = ()

@@ -22,7 +22,8 @@ from mlops_assets.tasks.tabular.words import WORDS
 def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -> EvaluationSummary:
     """Measure ``model`` on the test split of ``features`` and draw its figures into ``out``.
 
-    Of two classes the positive one is index 1. Every metric that the rows allow is computed, whatever the request asks for.
+    Of two classes the metrics are about the positive one. Every metric that the rows allow is computed, whatever the request
+    asks for.
 
     Raises:
         IntegrityError: a folder is incomplete, or the model was trained on other features.
@@ -36,7 +37,7 @@ def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -
     started = time.perf_counter()
     predicted = native.predict(x)
     seconds = time.perf_counter() - started
-    measures = measure(y, predicted, len(card.classes))
+    measures = measure(y, predicted, len(card.classes), card.positive)
     shares = zip(card.feature_names, native.importance().tolist(), strict=True)
     importance = dict(sorted(shares, key=lambda item: (-item[1], item[0])))
     out.mkdir(parents=True, exist_ok=True)

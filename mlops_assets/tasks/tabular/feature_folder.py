@@ -39,6 +39,21 @@ class FeatureFolder:
             raise IntegrityError(f"{path} is not a complete features folder: {error}") from error
         return cls(path, summary, inputs)
 
+    @property
+    def positive(self) -> int:
+        """Index of the class that the metrics of two classes are about: the declared one, else the second.
+
+        Raises:
+            IntegrityError: the declared one is not among the classes.
+        """
+        if self.summary.positive_class is None:
+            return 1
+        if self.summary.positive_class not in self.summary.classes:
+            raise IntegrityError(
+                f"{self.path}: positive class {self.summary.positive_class!r} is not in {list(self.summary.classes)}"
+            )
+        return self.summary.classes.index(self.summary.positive_class)
+
     def split(self, name: Split) -> tuple[NDArray[np.float32], NDArray[np.generic]]:
         """Feature matrix (N, F) float32 and target (N,): int64 class index, or float64 value.
 

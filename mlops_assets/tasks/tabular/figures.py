@@ -159,7 +159,7 @@ def _ranked_classes(shown: Evaluated) -> list[int]:
     """Classes with a curve: the positive of two, or the most frequent of many; none where only one side has rows."""
     known = [index for index, values in shown.measures.per_class.items() if "auc_roc" in values]
     if len(shown.card.classes) == 2:
-        return [index for index in known if index == 1]
+        return [index for index in known if index == shown.card.positive]
     frequent = sorted(known, key=lambda index: (-shown.measures.per_class[index]["support"], index))[:CURVES_SHOWN]
     return sorted(frequent)
 

@@ -41,15 +41,18 @@ def loss_of(y: NDArray[Any], predicted: NDArray[np.floating], classes: int) -> f
     return float(-np.log(np.clip(own, np.finfo(np.float32).eps, 1.0)).mean())
 
 
-def measure(y: NDArray[Any], predicted: NDArray[np.float32], classes: int) -> Measures:
-    """Every metric of ``predicted``: probabilities (N, C) of ``classes`` classes, or values (N,) where ``classes`` is 0."""
+def measure(y: NDArray[Any], predicted: NDArray[np.float32], classes: int, positive: int = 1) -> Measures:
+    """Every metric of ``predicted``: probabilities (N, C) of ``classes`` classes, or values (N,) where ``classes`` is 0.
+
+    ``positive`` is the index of the class that the metrics of two classes are about.
+    """
     if len(y) == 0:
         return Measures(left_out={"all": "no_rows"})
-    return _classification(y, predicted, classes) if classes else _regression(y, predicted)
+    return _classification(y, predicted, classes, positive) if classes else _regression(y, predicted)
 
 
-def _classification(y: NDArray[Any], probabilities: NDArray[np.float32], classes: int) -> Measures:
-    """Two classes: of the positive one (index 1). More: macro averages over the classes that have rows."""
+def _classification(y: NDArray[Any], probabilities: NDArray[np.float32], classes: int, positive: int) -> Measures:
+    """Two classes: of the positive one. More: macro averages over the classes that have rows."""
     import numpy as np
 
     labels = labels_from_probabilities(probabilities)
@@ -62,7 +65,7 @@ def _classification(y: NDArray[Any], probabilities: NDArray[np.float32], classes
             result.left_out[f"class:{index}"] = "class_without_rows"
     result.metrics["accuracy"] = float(np.trace(confusion) / len(y))
     result.metrics["log_loss"] = loss_of(y, probabilities, classes)
-    averaged = [1] if classes == 2 else [index for index in range(classes) if confusion[index].sum()]
+    averaged = [positive] if classes == 2 else [index for index in range(classes) if confusion[index].sum()]
     for name in ("precision", "recall", "f1_score", "auc_roc", "average_precision"):
         values = [result.per_class[index][name] for index in averaged if name in result.per_class[index]]
         if values:

@@ -60,6 +60,7 @@ class ModelCard(Frozen):
     algorithm: str
     task_type: TaskType
     classes: tuple[str, ...]
+    positive: int = Field(description="index of the class that the metrics of two classes are about")
     feature_names: tuple[str, ...]
     hyperparameters: dict[str, JsonValue]
     seed: int

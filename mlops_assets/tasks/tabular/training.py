@@ -60,7 +60,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
     metrics = {
         f"{split}_{name}": value
         for split, x, y in (("train", data.x, data.y), ("validation", data.x_validation, data.y_validation))
-        for name, value in _split_metrics(fitted.model, x, y, data.classes).items()
+        for name, value in _split_metrics(fitted.model, x, y, folder).items()
     }
     write_model(out, fitted.model, _card(folder, request, knobs, fitted))
     report(1.0, words["progress.done"], metrics)
@@ -139,8 +139,8 @@ def _fit(algorithm: str, data: TrainingData, knobs: Mapping[str, JsonValue], see
     return (linear.fit_logistic if algorithm == "logistic_regression" else linear.fit_linear)(data, knobs, seed, progress)
 
 
-def _split_metrics(model: NativeModel, x: NDArray[np.float32], y: NDArray[Any], classes: int) -> dict[str, float]:
-    return measure(y, model.predict(x), classes).metrics if len(y) else {}
+def _split_metrics(model: NativeModel, x: NDArray[np.float32], y: NDArray[Any], folder: FeatureFolder) -> dict[str, float]:
+    return measure(y, model.predict(x), len(folder.summary.classes), folder.positive).metrics if len(y) else {}
 
 
 def _card(folder: FeatureFolder, request: TrainingRequest, knobs: dict[str, JsonValue], fitted: Fitted) -> ModelCard:
@@ -148,6 +148,7 @@ def _card(folder: FeatureFolder, request: TrainingRequest, knobs: dict[str, Json
         algorithm=request.algorithm,
         task_type=request.task_type,
         classes=folder.summary.classes,
+        positive=folder.positive,
         feature_names=folder.summary.feature_names,
         hyperparameters=knobs,
         seed=request.seed,

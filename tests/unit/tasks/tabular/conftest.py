@@ -63,6 +63,7 @@ def write_prepared(
     names: Sequence[str] = (),
     sizes: tuple[float, float] = (0.7, 0.15),
     shuffle: bool = True,
+    positive_class: str | None = None,
 ) -> Prepared:
     """Write dataset and features folder of ``x`` (N, F) and ``y`` (N,): class index, or value where ``classes`` is empty."""
     import pandas as pd
@@ -84,7 +85,9 @@ def write_prepared(
     counts = {split: len(chosen) for split, chosen in rows.items()}
     inputs = [InputField(name=name, kind="number", required=False) for name in names]
     (features / "inputs.json").write_text(json.dumps([field.model_dump(mode="json") for field in inputs]))
-    summary = FeatureSummary(feature_names=tuple(names), rows=counts, classes=tuple(classes), digest="0" * 64)
+    summary = FeatureSummary(
+        feature_names=tuple(names), rows=counts, classes=tuple(classes), positive_class=positive_class, digest="0" * 64
+    )
     (features / "summary.json").write_text(summary.model_dump_json())
     description = {
         "dataset_id": "tiny",

@@ -75,6 +75,17 @@ def test_a_real_forest_ranks_well_and_says_why(breast_cancer: Prepared, tmp_path
     assert sum(importance) == pytest.approx(1)
 
 
+def test_the_declared_positive_class_is_the_one_measured(prepared: Callable[..., Prepared], tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(600, 2))
+    y = (x[:, 0] + np.random.default_rng(1).normal(size=600) > -1).astype(np.int64)
+    for positive in ("died", "lived"):
+        data = prepared(x, y, classes=("died", "lived"), positive_class=positive)
+        summary = evaluated(data, tmp_path / positive, "logistic_regression")
+        for metric in ("precision", "recall", "f1_score", "average_precision"):
+            assert summary.metrics[metric] == summary.per_class[positive][metric]
+    assert summary.per_class["died"]["recall"] != summary.per_class["lived"]["recall"]
+
+
 def importance(data: Prepared, folder: Path, algorithm: str) -> dict[str, float]:
     from mlops_assets.tasks.tabular.native_model import read_model
 
