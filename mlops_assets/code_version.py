@@ -22,8 +22,6 @@ DECIDING_LIBRARIES = (
     "scikit-learn",
     "xgboost-cpu",
     "onnx",
-    "skl2onnx",
-    "onnxmltools",
     "onnxruntime",
 )
 

@@ -33,30 +33,48 @@ def fit_fences(connection: Any, train: str, rows: int, method: HandleOutliers, c
     A feature with at most two values, or whose quartiles or values are all the same, gets no fence: there every rare value
     would be an outlier, and flags and amounts that are mostly zero would lose exactly the rows that tell something.
     """
+    measured = _quartiles(connection, train, rows, columns) if method == "iqr" else _moments(connection, train, columns)
     fences: dict[str, Fence] = {}
-    for name, column in columns.items():
-        if method == "iqr":
-            chosen = train
-            if rows > EXACT_ROWS:
-                share = format(int(2**32 * EXACT_ROWS / rows), "08x")
-                chosen = f"(SELECT * FROM {train} WHERE md5('outliers:' || CAST(rn AS VARCHAR)) < '{share}')"
-            first, third, two = connection.execute(
-                f"SELECT quantile_cont({column}, 0.25), quantile_cont({column}, 0.75), count_if({column} NOT IN (low, high)) = 0 "
-                f"FROM {chosen}, (SELECT min({column}) AS low, max({column}) AS high FROM {chosen})"
-            ).fetchone()
-            if first is not None and third > first and not two:
-                reach = IQR_FACTOR * (third - first)
-                fences[name] = Fence(first - reach, third + reach)
-        else:
-            mean, deviation, two = connection.execute(
-                f"SELECT favg({column}), stddev_pop({column}), count_if({column} NOT IN (low, high)) = 0 "
-                f"FROM {train}, (SELECT min({column}) AS low, max({column}) AS high FROM {train})"
-            ).fetchone()
-            if deviation and not two:
-                # twelve digits: the order in which threads add must not decide about a row
-                centre, reach = float(f"{mean:.12g}"), Z_LIMIT * float(f"{deviation:.12g}")
-                fences[name] = Fence(centre - reach, centre + reach)
+    for name, (low, high, distinct) in measured.items():
+        # twelve digits: the order in which threads add must not decide about a row
+        if distinct > 2:
+            fences[name] = Fence(float(f"{low:.12g}"), float(f"{high:.12g}"))
     return fences
+
+
+_Measured = dict[str, tuple[float, float, int]]  # name -> low, high, about how many distinct values
+
+
+def _quartiles(connection: Any, train: str, rows: int, columns: Mapping[str, str]) -> _Measured:
+    if rows > EXACT_ROWS:
+        share = format(int(2**32 * EXACT_ROWS / rows), "08x")
+        train = f"(SELECT * FROM {train} WHERE md5('outliers:' || CAST(rn AS VARCHAR)) < '{share}')"
+    together = max(1, EXACT_ROWS // max(1, rows))  # quantiles keep the values of a column in memory
+    names = list(columns)
+    found: _Measured = {}
+    for start in range(0, len(names), together):
+        group = names[start : start + together]
+        asked = ", ".join(f"quantile_cont({columns[n]}, [0.25, 0.75]), approx_count_distinct({columns[n]})" for n in group)
+        row = connection.execute(f"SELECT {asked} FROM {train}").fetchone()
+        for k, name in enumerate(group):
+            quartiles, distinct = row[2 * k : 2 * k + 2]
+            if quartiles is not None and quartiles[0] < quartiles[1]:
+                reach = IQR_FACTOR * (quartiles[1] - quartiles[0])
+                found[name] = (quartiles[0] - reach, quartiles[1] + reach, distinct)
+    return found
+
+
+def _moments(connection: Any, train: str, columns: Mapping[str, str]) -> _Measured:
+    if not columns:
+        return {}
+    asked = ", ".join(f"favg({c}), stddev_pop({c}), approx_count_distinct({c})" for c in columns.values())
+    row = connection.execute(f"SELECT {asked} FROM {train}").fetchone()
+    found: _Measured = {}
+    for k, name in enumerate(columns):
+        mean, deviation, distinct = row[3 * k : 3 * k + 3]
+        if deviation:
+            found[name] = (mean - Z_LIMIT * deviation, mean + Z_LIMIT * deviation, distinct)
+    return found
 
 
 def inside(fences: Mapping[str, Fence], columns: Mapping[str, str]) -> str:

@@ -101,6 +101,7 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
         feature_names=names,
         rows={name: split.rows for name, split in splits.items()},
         classes=classes,
+        positive_class=prepared.positive_class if prepared.positive_class in classes else None,
         dropped=roles.dropped,
         digest=digest.hexdigest(),
         warnings=tuple(roles.warnings),

@@ -105,7 +105,7 @@ def test_version_is_the_digest_of_the_raw_bytes_and_is_read_back(register: Any, 
 
 
 def test_statistics_equal_those_of_pandas(register: Any, customers_csv: Path) -> None:
-    _folder, version = register(customers_csv, target="churned", timestamp="signed_up_at", entity="user_id")
+    _, version = register(customers_csv, target="churned", timestamp="signed_up_at", entity="user_id")
     frame = pandas.read_csv(customers_csv)
     assert version.rows == len(frame)
     assert version.duplicate_rows == int(frame.duplicated().sum()) == 60
