@@ -95,35 +95,54 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
     """Rows of a CSV or JSON file as request objects; CSV cells become numbers where they are numbers, empty ones null.
 
     Raises:
-        UserError: the file is missing or holds no rows of either format.
+        UserError: the file is missing, not UTF-8, or holds no rows of either format.
     """
-    import csv
-    import io
-    import json
-
     from mlops_assets.errors import UserError
 
     if str(file) != "-" and not file.is_file():
         raise UserError("there is no such file", field="FILE", given=file, next_step="give a CSV or JSON file of rows")
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                "the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}"
-            ) from error
-        if isinstance(content, dict):
-            content = content.get("rows", [content])
-        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content) or not content:
-            raise UserError(
-                "the JSON holds no rows",
-                field="FILE",
-                given=str(file),
-                allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'],
-            )
-        return content
-    rows = [{name: _cell(value) for name, value in row.items() if name is not None} for row in csv.DictReader(io.StringIO(text))]
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(
+            "the file is not UTF-8 text", field="FILE", given=f"{file}, byte {error.start}", next_step="save it as UTF-8"
+        ) from error
+    return _json_rows(text, file) if text.lstrip().startswith(("{", "[")) else _csv_rows(text, file)
+
+
+def _json_rows(text: str, file: Path) -> list[dict[str, Any]]:
+    import json
+
+    from mlops_assets.errors import UserError
+
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError("the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}") from error
+    if isinstance(content, dict):
+        content = content.get("rows", [content])
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content) or not content:
+        raise UserError(
+            "the JSON holds no rows",
+            field="FILE",
+            given=str(file),
+            allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'],
+        )
+    return content
+
+
+def _csv_rows(text: str, file: Path) -> list[dict[str, Any]]:
+    import csv
+    import io
+
+    from mlops_assets.errors import UserError
+
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        rows = [{name: _cell(value) for name, value in row.items() if name is not None} for row in reader]
+    except csv.Error as error:
+        raise UserError("the file is not valid CSV", field="FILE", given=f"{file}, line {reader.line_num}: {error}") from error
     if not rows:
         raise UserError("the file holds no rows", field="FILE", given=str(file), next_step="a header line and at least one row")
     return rows
