@@ -55,7 +55,10 @@ class Runner:
             action = decide(state)
             if action == "nothing":
                 self._sweep()
-                return self._platform.ledger.record(state.training_id) if state.training_id is not None else None
+                record = self._platform.ledger.record(state.training_id) if state.training_id is not None else None
+                if record is not None:
+                    self._keep_served(record)
+                return record
             if action == "read":
                 self._announce(action, "")
                 self._platform.front_desk.read(issue)
@@ -128,6 +131,15 @@ class Runner:
 
     def _state(self, issue: Issue) -> IssueState:
         return self._platform.front_desk.state(issue, lambda training, job: run_state(self._instance, training, job))
+
+    def _keep_served(self, record: TrainingRecord) -> None:
+        """Start the endpoint that this training stands behind, if its processes were killed since."""
+        if record.endpoint is None or record.model is None:
+            return
+        place = (record.model_id, record.endpoint.environment, record.model.version)
+        for endpoint in self._platform.endpoints.list():
+            if (endpoint.model_id, endpoint.environment, endpoint.version) == place and not endpoint.healthy:
+                self._platform.endpoints.ensure(endpoint.model_id, endpoint.environment)
 
     def _ended_in_failure(self, state: IssueState) -> bool:
         record = self._platform.ledger.record(state.training_id) if state.training_id is not None else None

@@ -198,11 +198,13 @@ def predict_example(platform: Platform, record: TrainingRecord) -> str | None:
     if examples is None:
         return None
     body = json.dumps(dict(examples.rows[0]), ensure_ascii=False)
-    command = f"curl -s {record.endpoint.url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    url = record.endpoint.url
     try:
-        answer = json.dumps(
-            platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows)), ensure_ascii=False
-        )
+        # It may have been killed since it was deployed, and have come back at another port.
+        url = platform.endpoints.ensure(record.model_id, record.endpoint.environment).url
+        given = platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows))
+        answer = json.dumps(given, ensure_ascii=False)
     except MlopsError as error:
         answer = f"({error})"
+    command = f"curl -s {url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
     return f"{command}\n{answer}"

@@ -38,12 +38,18 @@ from mlops_assets.serving.launch import choose_port, settle, start_supervisor
 from mlops_assets.serving.process import holder, port_is_free
 
 _HISTORY = 500
+#: Further starts of processes that were killed from outside while a deployment waited for them.
+_RESTARTS = 2
 _POLL_SECONDS = 0.03
 log = logging.getLogger(__name__)
 
 
 class ServerRefused(DeploymentFailed):
     """The server process itself said why it does not serve a version."""
+
+
+class SupervisorGone(DeploymentFailed):
+    """The endpoint's processes were killed from outside while they were waited for; starting them again may succeed."""
 
 
 def write(folder: Path, state: EndpointState) -> EndpointState:
@@ -76,9 +82,21 @@ def switch(
 ) -> EndpointState:
     """Candidate, healthy, active, confirmed; on any failure the pointer is put back to what it was.
 
+    Processes that are killed meanwhile are started again, a few times.
+
     Raises:
         DeploymentFailed: the server refused ``target`` or did not answer in time.
     """
+    for _ in range(_RESTARTS):
+        with contextlib.suppress(SupervisorGone):
+            return _switch_once(root, folder, state, target, who=who, why=why, wait_seconds=wait_seconds)
+        state = read_state(folder) or state
+    return _switch_once(root, folder, state, target, who=who, why=why, wait_seconds=wait_seconds)
+
+
+def _switch_once(
+    root: Path, folder: Path, state: EndpointState, target: Deployed, *, who: str, why: str, wait_seconds: float
+) -> EndpointState:
     attempt = secrets.token_hex(8)
     candidate = Candidate(version=target.version, package=target.package, digest=target.digest, attempt=attempt)
     deadline = time.monotonic() + wait_seconds
@@ -154,6 +172,11 @@ def settled(root: Path, folder: Path, state: EndpointState, wait_seconds: float)
     if active is None:
         raise UserError(f"nothing is deployed at {state.name}", next_step="deploy a version first")
     deadline = time.monotonic() + wait_seconds
+    for _ in range(_RESTARTS):
+        with contextlib.suppress(SupervisorGone):
+            state = running(root, folder, state, deadline)
+            _await_health(folder, state, active, deadline)
+            return state
     state = running(root, folder, state, deadline)
     _await_health(folder, state, active, deadline)
     return state
@@ -213,6 +236,7 @@ def _await(folder: Path, state: EndpointState, done: Callable[[ServerStatus], bo
                 return status
             if status.reason and state.candidate is None:
                 raise ServerRefused(f"{state.name} did not {what}: {status.reason}", next_step=f"see {folder / SERVER_LOG}")
+        _require_supervisor(folder, state)
         _pause(folder, deadline, f"{state.name} did not {what} in time")
 
 
@@ -224,6 +248,7 @@ def _await_health(folder: Path, state: EndpointState, wanted: Deployed, deadline
         status = _current(folder, state)
         if status is not None and status.reason:
             raise DeploymentFailed(f"{state.name} is not healthy: {status.reason}", next_step=f"see {folder / SERVER_LOG}")
+        _require_supervisor(folder, state)
         _pause(folder, deadline, f"{state.url}/ping does not answer with {wanted.version}")
 
 
@@ -232,6 +257,11 @@ def _current(folder: Path, state: EndpointState) -> ServerStatus | None:
     status = read_status(folder)
     answers = status is not None and status.generation >= state.generation
     return status if answers and holder(folder / SERVER_LOCK) is not None else None
+
+
+def _require_supervisor(folder: Path, state: EndpointState) -> None:
+    if holder(folder / SUPERVISOR_LOCK) is None:
+        raise SupervisorGone(f"{state.name}: its supervisor was ended from outside", next_step=f"see {folder / SERVER_LOG}")
 
 
 def _pause(folder: Path, deadline: float, failure: str) -> None:
