@@ -61,7 +61,7 @@ class TerminalProgress:
         if self._quiet:
             return
         if action == "approve":
-            self._console.print(f"[green]✔[/] {'approved':<17} [dim]by {detail}[/]")
+            self._console.print(f"[green]✔[/] {'approved':<17} [dim]by {_plain(detail)}[/]")
         labels = {"read": "reading the issue", "propose": "planning", "train": "starting", "conclude": "reporting"}
         if action in labels:
             self._bar.update(self._task, description=labels[action], total=None, note="")
@@ -71,11 +71,20 @@ class TerminalProgress:
         if self._quiet:
             return
         if event.fraction is not None:
-            self._bar.update(self._task, total=1.0, completed=event.fraction, note=event.text[:40])
+            self._bar.update(self._task, total=1.0, completed=event.fraction, note=_plain(event.text[:40]))
         elif event.state == "running":
             self._begun[event.phase] = time.monotonic()
             self._bar.update(self._task, description=NAMES[event.phase], total=None, completed=0, note="")
         else:
             begun = self._begun.get(event.phase)
             took = f"{time.monotonic() - begun:5.1f} s" if begun is not None else " " * 7
-            self._console.print(f"{MARKS[event.state]} {NAMES[event.phase]:<17} {took}  [dim]{event.text}[/]", soft_wrap=False)
+            self._console.print(
+                f"{MARKS[event.state]} {NAMES[event.phase]:<17} {took}  [dim]{_plain(event.text)}[/]", soft_wrap=False
+            )
+
+
+def _plain(text: str) -> str:
+    """Text that others wrote, e.g. a column's name, which may look like markup."""
+    from rich.markup import escape
+
+    return escape(text)

@@ -31,6 +31,7 @@ class Runner:
         self._platform = platform
         self._instance = instance
         self._announce = announce
+        self._proposed_again = False
 
     def carry(self, number: int, *, plan_only: bool = False, again: bool = False) -> TrainingRecord | None:
         """Take issue ``number`` as far as it goes: to an endpoint, to the operator, or to a proposal with ``plan_only``.
@@ -89,6 +90,9 @@ class Runner:
                 platform.front_desk.require_approved(training_id)
             except NotApproved as changed:
                 close_training(platform, training_id, str(changed))
+                if self._proposed_again:
+                    raise  # it changed within a minute: something is changing it all the time
+                self._proposed_again = True
                 self._another_attempt(issue, again=True)
                 return
             platform.thread.progress(training_id)

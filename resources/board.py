@@ -62,9 +62,14 @@ class ProgressBoard:
 
     def _change(self, training_id: str, phase: Phase, state: PhaseState, detail: str) -> None:
         begun = self._started.get((training_id, phase))
-        seconds = None if state == "running" or begun is None else round(time.monotonic() - begun, 3)
+        before = self.phases(training_id)
+        if begun is not None:
+            seconds = None if state == "running" else round(time.monotonic() - begun, 3)
+        else:
+            # Made by a process that is gone, and shown again by the one that goes on.
+            seconds = next((row.seconds for row in before if row.phase == phase and row.state == state), None)
         changed = PhaseProgress(phase=phase, state=state, seconds=seconds, detail=detail)
-        rows = tuple(changed if row.phase == phase else row for row in self.phases(training_id))
+        rows = tuple(changed if row.phase == phase else row for row in before)
         self._ledger.save_progress(Progress(training_id=training_id, phases=rows))
         self._tell(ProgressEvent(training_id, phase, state, None, detail, {}))
 

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
 from mlops_assets.errors import NotFound, UserError
+from mlops_assets.request.digest import sha256_of
 from resources.store import ObjectStore
 
 DATASET_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
@@ -41,7 +42,8 @@ class Catalogue:
     def add(self, entry: CatalogueEntry) -> DatasetVersion:
         """Read ``entry.source``, keep its content as a version and make it the current one.
 
-        The same content registered twice is one version.
+        The same content registered twice is one version; declared otherwise (another target, say) it is another one,
+        because a version tells what a training learns from, and what was approved must not change.
 
         Raises:
             UserError: the id is not usable, the source cannot be read, or a declared column is not in it.
@@ -66,9 +68,23 @@ class Catalogue:
             version_folder = work / "version"
             version_folder.mkdir()
             version = ingest(raw, entry, version_folder, memory_limit=self._memory_limit)
+            version = self._distinct(version, version_folder)
             self._store.publish(f"datasets/{entry.dataset_id}/versions/{version.version}", version_folder)
         self._store.put(f"datasets/{entry.dataset_id}/current.json", version.model_dump_json(indent=1).encode())
         return version
+
+    def _distinct(self, version: DatasetVersion, folder: Path) -> DatasetVersion:
+        """``version``, under a name of its own if its content is published with other declarations."""
+        prefix = f"datasets/{version.dataset_id}/versions/{version.version}"
+        if self._store.manifest(prefix) is None:
+            return version
+        known = DatasetVersion.model_validate_json(self._store.get(f"{prefix}/version.json"))
+        declared = _declarations(version.entry)
+        if _declarations(known.entry) == declared:
+            return version
+        named = version.model_copy(update={"version": f"{version.version}-{sha256_of(declared)[:8]}"})
+        (folder / "version.json").write_text(named.model_dump_json(indent=1), encoding="utf-8")
+        return named
 
     def _sweep(self) -> None:
         """Remove the copies of registrations that were killed."""
@@ -116,3 +132,8 @@ class Catalogue:
     def versions(self, dataset_id: str) -> list[str]:
         """Versions of a dataset, in no particular order of age."""
         return self._store.children(f"datasets/{dataset_id}/versions")
+
+
+def _declarations(entry: CatalogueEntry) -> dict[str, object]:
+    """What a person declared that changes what is learned from the same rows."""
+    return entry.model_dump(mode="json", exclude={"source", "description"})

@@ -190,7 +190,10 @@ class FrontDesk:
             raise NotApproved(f"the plan {plan.digest[:12]} of {training_id} has not been approved")
         folder = self._platform.catalogue.folder(plan.dataset_id, plan.dataset_version)
         version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
-        again = self.make_plan(plan.request, version)
+        try:
+            again = self.make_plan(plan.request, version)
+        except RequestInvalid as invalid:
+            raise NotApproved(f"the plan of {training_id} cannot be carried out any more: {invalid}") from invalid
         if again.digest != plan.digest:
             changed = [name for name in Plan.model_fields if getattr(again, name) != getattr(plan, name)]
             raise NotApproved(

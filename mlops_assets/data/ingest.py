@@ -30,7 +30,7 @@ def ingest(raw: Path, entry: CatalogueEntry, out: Path, *, memory_limit: str = D
 
     Raises:
         UserError: the file is not usable (see ``raw_file.inspect``), a line has another number of fields than the header, or
-            the entry names a column that is not there.
+            the entry names a column, or a positive class, that is not there.
     """
     found = inspect(raw)
     _check_entry(entry, found.names)
@@ -40,6 +40,7 @@ def ingest(raw: Path, entry: CatalogueEntry, out: Path, *, memory_limit: str = D
         typed = scratch / DATA
         rows = write_parquet(connection, f"SELECT {values} FROM {present_cells(readable, readings(readable))}", typed)
         version = _describe(connection, found, entry, types, typed=typed, rows=rows)
+        _check_positive_class(version)
         (scratch / VERSION).write_bytes(version.model_dump_json(indent=2).encode())
         publish(scratch, out, [DATA, VERSION])
     return version
@@ -117,6 +118,21 @@ def _describe(
         entry=entry,
         newest=newest,
         added_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _check_positive_class(version: DatasetVersion) -> None:
+    positive, classes = version.entry.positive_class, tuple(version.target_counts)
+    if positive is None or not classes or positive in classes:
+        return
+    near = [name for name in classes if name.lower() == positive.lower()]
+    near = near or difflib.get_close_matches(positive, classes, n=1, cutoff=0.5)
+    raise UserError(
+        "the target has no such class",
+        field="positive_class",
+        given=positive,
+        allowed=classes,
+        next_step=f"did you mean {near[0]}?" if near else "name one of the classes",
     )
 
 

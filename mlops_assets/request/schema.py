@@ -79,7 +79,7 @@ class Preprocessing(Frozen):
         default=0.2,
         gt=0.0,
         lt=0.5,
-        description="of 7,000 rows a fifth already leaves an AUC uncertain by 0.012 (one standard error)",
+        description="a fifth: with less, an AUC of a few thousand rows is too uncertain",
     )
     input_size: tuple[int, ...] = ()
     augmentation: tuple[str, ...] = ()

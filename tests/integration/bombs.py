@@ -6,7 +6,8 @@ Each attempt is a fork of this process, which has imported what the command need
 left alone. Prints how each attempt ended, as JSON: -9 where the bomb went off, else the exit code.
 
 Effects are counted by kind: ``object`` (an object put into the store), ``file`` (a file moved into place), ``process`` (a
-process started, such as git or a server) and ``commit`` (of a database). ``any`` counts all but commits.
+process started, such as git or a server) and ``commit`` (of a database). ``any`` counts all but commits. ``BOMBS_COUNT``
+names a file for the number of effects of the last attempt.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 
@@ -65,8 +67,7 @@ def attempt(bomb: tuple[str, int], words: list[str]) -> int:
     except SystemExit as end:
         code = end.code
     if "BOMBS_COUNT" in os.environ:
-        with open(os.environ["BOMBS_COUNT"], "w", encoding="utf-8") as out:
-            json.dump(seen, out)
+        Path(os.environ["BOMBS_COUNT"]).write_text(json.dumps(seen))
     os._exit(int(code or 0))
 
 
@@ -76,11 +77,11 @@ def main() -> None:
     import sklearn.ensemble  # noqa: F401
 
     import jobs.commands
-    import jobs.runner
+    import jobs.runner  # noqa: F401
     import mlops_assets.definitions  # noqa: F401
 
     bombs = [*json.loads(sys.argv[1]), ["none", 0]]
-    print(json.dumps([attempt((kind, number), sys.argv[2:]) for kind, number in bombs]))
+    sys.stdout.write(json.dumps([attempt((kind, number), sys.argv[2:]) for kind, number in bombs]) + "\n")
 
 
 if __name__ == "__main__":

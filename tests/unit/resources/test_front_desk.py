@@ -1,0 +1,131 @@
+"""The front desk: reading, planning and approving, without a run."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlops_assets.errors import NotApproved, RequestInvalid
+from mlops_assets.request.lifecycle import IssueState, TrainingIdentity
+from resources.ledger import ArtifactReference, now
+from resources.platform import Platform
+from resources.tracker import Issue
+
+BODY = "```yaml\ndataset_id: breast-cancer\nmodel_id: a-line\ntask_type: classification\nalgorithm: logistic_regression\n```\n"
+
+
+def opened(platform: Platform, body: str = BODY) -> Issue:
+    return platform.tracker.open_issue("a title", body, ["mlops:train"])
+
+
+def planned(platform: Platform, identity: TrainingIdentity) -> str:
+    """What the propose job leaves: the published plan; its digest."""
+    plan = platform.front_desk.make_plan(platform.ledger.request(identity.training_id))
+    folder = platform.scratch / "plan"
+    folder.mkdir(parents=True)
+    (folder / "plan.json").write_text(plan.model_dump_json())
+    prefix = f"trainings/{identity.training_id}/plan"
+    manifest = platform.store.publish(prefix, folder)
+    platform.ledger.refer(
+        ArtifactReference(
+            asset="plan",
+            model_id=identity.model_id,
+            training_id=identity.training_id,
+            prefix=prefix,
+            digest=manifest.digest,
+            created_at=now(),
+        )
+    )
+    return plan.digest
+
+
+def test_reading_an_issue_twice_before_it_ends_does_not_change_its_first_training(platform: Platform) -> None:
+    issue = opened(platform)
+    first = platform.front_desk.read(issue)
+    second = platform.front_desk.read(issue)
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert platform.ledger.identity(first.training_id) == first
+
+
+def test_a_refused_issue_has_one_comment_with_every_problem_a_label_and_no_training(platform: Platform) -> None:
+    issue = opened(platform, BODY.replace("logistic_regression", "logistic").replace("classification", "clasification"))
+    for _ in range(2):
+        with pytest.raises(RequestInvalid) as refused:
+            platform.front_desk.read(issue)
+    assert {p.field for p in refused.value.problems} >= {"algorithm", "task_type"}
+    after = platform.tracker.issue(issue.number)
+    assert [c.marker for c in after.comments] == ["refusal"]
+    assert "mlops:invalid" in after.labels
+    assert platform.front_desk.is_settled(after)
+    assert platform.front_desk.state(after, lambda training, job: "none") == IssueState(refused=True)
+    assert platform.ledger.lines() == []
+
+
+def test_only_who_may_write_can_approve(platform: Platform) -> None:
+    identity = platform.front_desk.read(opened(platform))
+    digest = planned(platform, identity)
+    with pytest.raises(NotApproved, match=r"stranger may not approve.*`write` or `admin`"):
+        platform.front_desk.approve(identity.training_id, "stranger", "command")
+    assert platform.ledger.approval(identity.training_id, digest) is None
+    with pytest.raises(NotApproved, match="has not been approved"):
+        platform.front_desk.require_approved(identity.training_id)
+    approval = platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
+    assert approval.plan_digest == digest
+    assert platform.front_desk.require_approved(identity.training_id) == approval
+
+
+def test_nothing_can_be_approved_before_there_is_a_plan(platform: Platform) -> None:
+    identity = platform.front_desk.read(opened(platform))
+    with pytest.raises(NotApproved, match="no plan"):
+        platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
+    with pytest.raises(NotApproved, match="no plan"):
+        platform.front_desk.require_approved(identity.training_id)
+
+
+@pytest.mark.parametrize(
+    ("what", "value", "named"),
+    [("code_version", "9.9.9+src.0123456789ab", "code_version"), ("_processors", 1_000, "resources")],
+)
+def test_an_approval_is_void_once_what_would_run_has_changed(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch, what: str, value: object, named: str
+) -> None:
+    identity = platform.front_desk.read(opened(platform))
+    planned(platform, identity)
+    platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
+    monkeypatch.setattr(f"resources.front_desk.{what}", lambda: value)
+    with pytest.raises(NotApproved, match=f"{named}.*proposed again"):
+        platform.front_desk.require_approved(identity.training_id)
+
+
+def test_data_registered_after_the_approval_does_not_change_what_was_approved(platform: Platform) -> None:
+    identity = platform.front_desk.read(opened(platform))
+    planned(platform, identity)
+    approval = platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
+    source = platform.home / "other.csv"
+    source.write_text("x,diagnosis\n" + "".join(f"{n},{'malignant' if n % 2 else 'benign'}\n" for n in range(20)))
+    entry = platform.catalogue.current("breast-cancer").entry.model_copy(update={"source": str(source)})
+    assert platform.catalogue.add(entry).rows == 20
+    assert platform.front_desk.require_approved(identity.training_id) == approval
+    plan = platform.front_desk.plan(identity.training_id)
+    assert plan is not None and plan.dataset_version != platform.catalogue.current("breast-cancer").version
+
+
+def test_a_request_that_no_installed_task_can_run_any_more_is_not_approved_any_more(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    identity = platform.front_desk.read(opened(platform))
+    planned(platform, identity)
+    platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
+    monkeypatch.setattr("resources.front_desk.task_for", lambda algorithm: None)
+    with pytest.raises(NotApproved, match="cannot be carried out any more"):
+        platform.front_desk.require_approved(identity.training_id)
+
+
+def test_an_issue_is_settled_when_its_last_attempt_is_reported(platform: Platform) -> None:
+    issue = opened(platform)
+    assert not platform.front_desk.is_settled(issue)
+    first = platform.front_desk.read(issue)
+    assert not platform.front_desk.is_settled(issue)
+    platform.ledger.mark_reported(first.training_id)
+    assert platform.front_desk.is_settled(issue)
+    platform.front_desk.read(issue)
+    assert not platform.front_desk.is_settled(issue)
