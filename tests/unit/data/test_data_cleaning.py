@@ -36,7 +36,7 @@ def test_splits_equal_an_independent_recomputation(
     key = [hashlib.md5(f"42:{i}".encode()).hexdigest() for i in kept.index]
     wanted: dict[str, list[pandas.DataFrame]] = {name: [] for name in SPLITS}
     for _, rows in kept.assign(key=key).sort_values("key").groupby("churned"):
-        counts = allocate(len(rows), 0.15, 0.15)
+        counts = allocate(len(rows), 0.1, 0.2)
         first, second = counts["test"], counts["test"] + counts["validation"]
         for name, part in zip(("test", "validation", "train"), (rows[:first], rows[first:second], rows[second:]), strict=True):
             wanted[name].append(part)
@@ -172,7 +172,7 @@ def test_number_classes_are_written_as_labels_and_regression_as_number(register:
     prepared = prepare_dataset(folder, request_for("regression"), "y", tmp_path / "value")
     assert (prepared.split, prepared.target_counts, prepared.positive_class) == ("random", {}, None)
     assert _splits(tmp_path / "value")["train"]["y"].dtype == "float64"
-    assert prepared.rows == {"train": 42, "validation": 9, "test": 9}
+    assert prepared.rows == {"train": 42, "validation": 6, "test": 12}
 
 
 def test_time_split_is_chosen_by_a_declared_timestamp(register: Any, request_for: Any, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_impossible_splits_say_what_is_possible(register: Any, request_for: Any,
 def test_scarce_class_is_refused_after_cleaning_and_carries_every_check(register: Any, request_for: Any, tmp_path: Path) -> None:
     rows = "".join(f"{i},a\n" for i in range(30)) + "1,b\n2,b\n3,b\n3,b\n"
     folder, _ = register("x,y\n" + rows + ",b\n")
-    assert prepare_dataset(folder, request_for(), "y", tmp_path / "ok").target_counts["test"] == {"a": 4, "b": 1}
+    assert prepare_dataset(folder, request_for(), "y", tmp_path / "ok").target_counts["test"] == {"a": 6, "b": 1}
     folder, _ = register("x,y\n" + rows.replace("3,b\n", "2,b\n"), name="less")
     with pytest.raises(QualityRejected) as caught:
         prepare_dataset(folder, request_for(), "y", tmp_path / "out")
@@ -258,7 +258,7 @@ def test_real_tables_are_prepared_whole(
     prepared = prepare_dataset(folder, request_for(task), target, tmp_path / "out")
     assert sum(prepared.rows.values()) + sum(prepared.removed.values()) == version.rows
     assert prepared.removed["duplicates"] == version.duplicate_rows
-    for name in SPLITS[1:]:
-        assert prepared.rows[name] / sum(prepared.rows.values()) == pytest.approx(0.15, abs=2e-4)
+    for name, fraction in (("validation", 0.1), ("test", 0.2)):
+        assert prepared.rows[name] / sum(prepared.rows.values()) == pytest.approx(fraction, abs=2e-4)
     again = prepare_dataset(folder, request_for(task), target, tmp_path / "again", memory_limit="64MB")
     assert again.digest == prepared.digest
