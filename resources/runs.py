@@ -7,6 +7,7 @@ that it is run again and not reported as failed.
 from __future__ import annotations
 
 import os
+import re
 from typing import Literal
 
 import psutil
@@ -88,7 +89,10 @@ def failure_of(instance: DagsterInstance, run_id: str) -> str:
     error = data.error
     while error is not None and error.cause is not None:
         error = error.cause
-    return (error.message if error is not None else "the step failed without an error").strip()
+    if error is None:
+        return "the step failed without an error"
+    # Dagster writes `package.module.Class: text`; our own errors say all in their text, and of others the class says something.
+    return re.sub(r"^(?:mlops_assets|resources)\.[\w.]+: |^(?:\w+\.)+(?=\w+: )", "", error.message.strip())
 
 
 JobKind = Literal["propose", "train"]

@@ -40,6 +40,8 @@ from mlops_assets.serving.process import holder, port_is_free
 _HISTORY = 500
 #: Further starts of processes that were killed from outside while a deployment waited for them.
 _RESTARTS = 2
+#: Exit codes of a process that somebody else ended.
+_FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 _POLL_SECONDS = 0.03
 log = logging.getLogger(__name__)
 
@@ -203,6 +205,8 @@ def running(root: Path, folder: Path, state: EndpointState, deadline: float) -> 
         process = start_supervisor(folder)
         while read_status(folder) is None:
             if process.poll() is not None and holder(folder / SUPERVISOR_LOCK) is None:
+                if process.returncode in _FROM_OUTSIDE:
+                    raise SupervisorGone(f"{state.name}: its supervisor was ended from outside as it started")
                 written = (folder / START_LOG).read_text(encoding="utf-8", errors="replace").strip()
                 last = written.splitlines()[-1] if written else f"it ended with {process.returncode}"
                 raise DeploymentFailed(
