@@ -12,6 +12,7 @@ from jobs.command_line import answers, cli
 
 if TYPE_CHECKING:
     from mlops_assets.request.vocabulary import Environment
+    from mlops_assets.tasks.interface import Signature
     from resources.platform import Platform
 
 ENVIRONMENTS = ("dev", "staging", "production")
@@ -71,7 +72,11 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
 
     platform = Platform()
     where = environment_of(platform, line, environment)
-    rows = read_rows(file)
+    rows, as_text = read_rows(file)
+    if as_text:
+        rows, unknown = conform(rows, platform.endpoints.signature(line, where))
+        if unknown:
+            click.echo(f"not inputs of this model, left out: {', '.join(unknown)}", err=True)
     platform.endpoints.ensure(line, where)
     answer = platform.endpoints.predict(line, where, rows)
     predictions = answer["predictions"]
@@ -91,8 +96,8 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
     return answer, text
 
 
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV or JSON file as request objects; CSV cells become numbers where they are numbers, empty ones null.
+def read_rows(file: Path) -> tuple[list[dict[str, Any]], bool]:
+    """Rows of a CSV or JSON file, and whether they are CSV, whose cells are all text (empty: None).
 
     Raises:
         UserError: the file is missing or holds no rows of either format.
@@ -105,7 +110,10 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
 
     if str(file) != "-" and not file.is_file():
         raise UserError("there is no such file", field="FILE", given=file, next_step="give a CSV or JSON file of rows")
-    text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    try:
+        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError("the file is not UTF-8 text", field="FILE", given=f"{file}, byte {error.start}") from error
     if text.lstrip().startswith(("{", "[")):
         try:
             content = json.loads(text)
@@ -115,27 +123,45 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
             ) from error
         if isinstance(content, dict):
             content = content.get("rows", [content])
-        if not isinstance(content, list) or not all(isinstance(row, dict) for row in content) or not content:
-            raise UserError(
-                "the JSON holds no rows",
-                field="FILE",
-                given=str(file),
-                allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'],
-            )
-        return content
-    rows = [{name: _cell(value) for name, value in row.items() if name is not None} for row in csv.DictReader(io.StringIO(text))]
+        if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
+            allowed = ['{"column": value}', "[{…}, {…}]", '{"rows": […]}']
+            raise UserError("the JSON holds no rows", field="FILE", given=str(file), allowed=allowed)
+        return content, False
+    rows = [
+        {name: (value or "").strip() or None for name, value in row.items() if name is not None}
+        for row in csv.DictReader(io.StringIO(text))
+    ]
     if not rows:
         raise UserError("the file holds no rows", field="FILE", given=str(file), next_step="a header line and at least one row")
-    return rows
+    return rows, True
 
 
-def _cell(text: str | None) -> float | str | None:
-    if text is None or not text.strip():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
+def conform(rows: list[dict[str, Any]], signature: Signature) -> tuple[list[dict[str, Any]], list[str]]:
+    """Rows of text cells as the model's inputs, and the columns that it does not know and that were left out.
+
+    Raises:
+        UserError: a cell of a number column is not a number.
+    """
+    from mlops_assets.errors import UserError
+
+    kinds = {field.name: field.kind for field in signature.inputs}
+    conformed = []
+    for position, row in enumerate(rows):
+        values: dict[str, Any] = {}
+        for name, value in row.items():
+            if name not in kinds:
+                continue
+            try:
+                values[name] = float(value) if kinds[name] == "number" and value is not None else value
+            except ValueError as error:
+                raise UserError(
+                    f"row {position + 1} has text in a number column",
+                    field=name,
+                    given=value,
+                    allowed=["a number", "an empty cell"],
+                ) from error
+        conformed.append(values)
+    return conformed, [name for name in rows[0] if name not in kinds]
 
 
 @cli.command("rollback")
