@@ -20,6 +20,14 @@ P = ParamSpec("P")
 EXIT_FAILED, EXIT_USER_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
 
 
+class Unsuccessful(Exception):
+    """What a command was asked for did not succeed, which is a result too: ``data`` for ``--json``, ``text`` for a person."""
+
+    def __init__(self, data: Any, text: str) -> None:
+        super().__init__(text)
+        self.data = data
+
+
 class Commands(click.Group):
     """A group that lists its commands in the order in which they are used."""
 
@@ -61,6 +69,11 @@ def answers(command: Callable[P, Any]) -> Callable[P, None]:
         except UserError as error:
             _refuse(error, as_json)
             sys.exit(EXIT_USER_MISTAKE)
+        except Unsuccessful as result:
+            if as_json:
+                click.echo(_json(result.data))
+            click.echo(str(result), err=True)
+            sys.exit(EXIT_FAILED)
         except MlopsError as error:
             click.echo(f"mlops: {error}", err=True)
             sys.exit(EXIT_FAILED)
@@ -68,11 +81,15 @@ def answers(command: Callable[P, Any]) -> Callable[P, None]:
             click.echo("mlops: interrupted; the same command goes on from here", err=True)
             sys.exit(EXIT_INTERRUPTED)
         if as_json:
-            click.echo(json.dumps(data() if callable(data) else data, ensure_ascii=False, indent=2, default=str))
+            click.echo(_json(data() if callable(data) else data))
         elif text:
             click.echo(text() if callable(text) else text)
 
     return click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")(wrapped)
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, ensure_ascii=False, indent=2, default=str)
 
 
 def _refuse(error: UserError, as_json: bool) -> None:

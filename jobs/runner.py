@@ -54,6 +54,7 @@ class Runner:
             state = self._state(issue)
             action = decide(state)
             if action == "nothing":
+                self._sweep()
                 return self._platform.ledger.record(state.training_id) if state.training_id is not None else None
             if action == "read":
                 self._announce(action, "")
@@ -68,7 +69,8 @@ class Runner:
                 self._announce("approve", by)
                 self._platform.front_desk.approve(identity.training_id, by, "command")
             elif action == "wait":
-                time.sleep(POLL_SECONDS)  # another process is at it
+                time.sleep(POLL_SECONDS)  # another process is at it, unless it was killed meanwhile
+                reap(self._instance)
             else:
                 self._announce(action, identity.training_id)
                 self._act(action, issue, identity)
@@ -78,7 +80,7 @@ class Runner:
         if action == "approve":
             platform.front_desk.approve(training_id, issue.author, "auto_approve")
         elif action == "propose":
-            self._execute(PROPOSE_JOB, identity)
+            self._execute(PROPOSE_JOB, action, identity)
         elif action == "train":
             try:
                 platform.front_desk.require_approved(training_id)
@@ -87,17 +89,23 @@ class Runner:
                 self._another_attempt(issue, again=True)
                 return
             platform.thread.progress(training_id)
-            self._execute(TRAIN_JOB, identity)
+            self._execute(TRAIN_JOB, action, identity)
         elif action == "conclude":
             close_training(platform, training_id, self._error_of(training_id))
 
-    def _execute(self, job: str, identity: TrainingIdentity) -> None:
-        """Run a job in this process, one at a time per model line; how it ended is in the instance."""
+    def _execute(self, job: str, action: Action, identity: TrainingIdentity) -> None:
+        """Run a job in this process, one at a time per model line; how it ended is in the instance.
+
+        Whoever waited for another process looks again whether ``action`` is still the one to take.
+        """
         from mlops_assets.definitions import defs
 
         locks = self._platform.home / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"line-{identity.model_id}.lock"):
+            state = self._state(self._platform.tracker.issue(identity.issue)) if identity.issue is not None else None
+            if state is not None and (state.training_id, decide(state)) != (identity.training_id, action):
+                return
             self._instance.add_dynamic_partitions(MODEL_LINES, [identity.model_id])
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", PreviewWarning)  # Pipes readers are in preview; the release is pinned

@@ -6,7 +6,9 @@ Reading and typing the raw file is ``mlops_assets.data``; this keeps the results
 from __future__ import annotations
 
 import difflib
+import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -55,7 +57,8 @@ class Catalogue:
                 allowed=["letters, digits, '.', '_' and '-', starting with a letter or digit, at most 128"],
             )
         self._scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix="ingest-") as name:
+        self._sweep()
+        with tempfile.TemporaryDirectory(dir=self._scratch, prefix=f"ingest-{os.getpid()}-") as name:
             work = Path(name)
             raw_folder = work / "raw"
             raw_folder.mkdir()
@@ -66,6 +69,15 @@ class Catalogue:
             self._store.publish(f"datasets/{entry.dataset_id}/versions/{version.version}", version_folder)
         self._store.put(f"datasets/{entry.dataset_id}/current.json", version.model_dump_json(indent=1).encode())
         return version
+
+    def _sweep(self) -> None:
+        """Remove the copies of registrations that were killed."""
+        import psutil
+
+        for folder in self._scratch.glob("ingest-*-*"):
+            process = folder.name.split("-")[1]
+            if process.isdecimal() and not psutil.pid_exists(int(process)):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def names(self) -> list[str]:
         """Ids of all registered datasets, the bundled ones included."""

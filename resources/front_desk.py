@@ -58,6 +58,14 @@ class FrontDesk:
             concluded=ledger.is_reported(training_id),
         )
 
+    def is_settled(self, issue: Issue) -> bool:
+        """Whether nothing is left to do for an issue in its present wording: refused, or its training fully reported."""
+        digest = body_digest(issue.title, issue.body)
+        attempts = self._platform.ledger.attempts(issue.number, digest)
+        if attempts:
+            return self._platform.ledger.is_reported(attempts[-1].training_id)
+        return self._platform.ledger.is_refused(issue.number, digest)
+
     def read(self, issue: Issue) -> TrainingIdentity:
         """Validate an issue and give its present wording a training, or refuse it in one comment.
 

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resources.settings import Settings
+from resources.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from resources.board import ProgressBoard
@@ -30,7 +30,7 @@ class Platform:
     """One person's or team's installation: where things are kept and through what they are reached."""
 
     def __init__(self, settings: Settings | None = None) -> None:
-        self.settings = settings or Settings()
+        self.settings = settings or read_settings()
 
     @property
     def home(self) -> Path:

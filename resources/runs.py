@@ -31,7 +31,8 @@ def is_alive(process: str) -> bool:
     """Whether the process of ``this_process`` is still running."""
     number, _, created = process.partition(":")
     try:
-        return f"{psutil.Process(int(number)).create_time():.2f}" == created
+        # The time of creation is counted from the time of boot, which moves by a second when the clock is set.
+        return abs(psutil.Process(int(number)).create_time() - float(created)) < 2.0
     except (psutil.NoSuchProcess, ValueError):
         return False
 
@@ -45,13 +46,20 @@ def claim_run(instance: DagsterInstance, run: DagsterRun) -> None:
 def reap(instance: DagsterInstance) -> list[str]:
     """End every run whose process is gone; returns their ids."""
     ended = []
-    for run in instance.get_runs(RunsFilter(statuses=_OPEN)):
+    # A run that this process was about to start is not started yet; a queued one belongs to the daemon.
+    for run in instance.get_runs(RunsFilter(statuses=[*_OPEN, DagsterRunStatus.NOT_STARTED])):
         process = run.tags.get(PROCESS_TAG)
-        if process is not None and not is_alive(process):
+        if process is not None and not is_alive(process) and not _inherited(instance, run, process):
             instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: "true"})
             instance.report_run_failed(run, "the process that executed this run is gone")
             ended.append(run.run_id)
     return ended
+
+
+def _inherited(instance: DagsterInstance, run: DagsterRun, process: str) -> bool:
+    """Whether the note is the one of the run that this one repeats: Dagster copies tags, and nobody has claimed it yet."""
+    parent = instance.get_run_by_id(run.parent_run_id) if run.parent_run_id is not None else None
+    return parent is not None and parent.tags.get(PROCESS_TAG) == process
 
 
 def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState:

@@ -6,17 +6,27 @@ else reads the environment.
 
 from __future__ import annotations
 
+import difflib
+import os
+import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+
+from mlops_assets.errors import UserError
+
+PREFIX = "MLOPS_"
+FILE = "mlops.toml"
+#: How near to a setting's name a variable must be to be taken for a misspelling; other programs may use the prefix too.
+MISSPELT = 0.75
 
 
 class Settings(BaseSettings):
     """Every switch of the platform; each has a default with which a laptop needs no account anywhere."""
 
-    model_config = SettingsConfigDict(env_prefix="MLOPS_", toml_file="mlops.toml", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix=PREFIX, toml_file=FILE, frozen=True, extra="forbid")
 
     home: Path = Field(default=Path(".mlops"), description="holds everything of the embedded default; removing it resets")
     store_url: str | None = Field(default=None, description="`file:///…` or `s3://bucket/prefix`; None: `<home>/store`")
@@ -69,3 +79,47 @@ class Settings(BaseSettings):
     def resolved_home(self) -> Path:
         """``home`` as an absolute path, also where the default was taken."""
         return self.home.resolve()
+
+
+def read_settings() -> Settings:
+    """The settings of this process and working directory.
+
+    Raises:
+        UserError: a value is not allowed, ``mlops.toml`` is unreadable or names an unknown setting, or a variable's name
+            is a setting's, misspelt.
+    """
+    known = list(Settings.model_fields)
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(PREFIX).lower()
+        near = difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT)
+        if variable.startswith(PREFIX) and name not in known and near:
+            raise UserError(
+                "there is no such setting",
+                field=variable,
+                given=os.environ[variable],
+                next_step=f"did you mean {PREFIX}{near[0].upper()}?",
+            )
+    try:
+        return Settings()
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{FILE} is not TOML", field=FILE, given=error, next_step="mend that line") from error
+    except ValidationError as invalid:
+        first = invalid.errors()[0]
+        name = str(first["loc"][0]) if first["loc"] else FILE
+        variable = f"{PREFIX}{name.upper()}"
+        place = variable if variable in os.environ else f"{name} in {FILE}"
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(
+                "there is no such setting",
+                field=place,
+                given=first["input"],
+                allowed=known,
+                next_step=f"did you mean {near[0]}?" if near else None,
+            ) from invalid
+        raise UserError(
+            f"this setting cannot be used: {first['msg']}",
+            field=place,
+            given=first["input"],
+            next_step=f"it means: {Settings.model_fields[name].description}" if Settings.model_fields[name].description else None,
+        ) from invalid

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.command_line import EXIT_FAILED, answers, cli
+from jobs.command_line import Unsuccessful, answers, cli
 
 if TYPE_CHECKING:
     from mlops_assets.reports.record import TrainingRecord
@@ -78,8 +77,8 @@ def run(number: int, plan_only: bool, again: bool, quiet: bool) -> Any:
     if record is None:
         return {"issue": number, "state": "proposed"}, f"proposed; read it with: mlops thread {number}"
     if record.outcome == "failed":
-        click.echo(f"mlops: training {record.training_id} failed: {record.error}\n  next: mlops thread {number}", err=True)
-        sys.exit(EXIT_FAILED)
+        text = f"mlops: training {record.training_id} failed: {record.error}\n  next: mlops thread {number}"
+        raise Unsuccessful(record.model_dump(mode="json"), text)
     return record.model_dump(mode="json"), lambda: closing_lines(record)
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import click
 
-from jobs.command_line import EXIT_FAILED, answers, cli
+from jobs.command_line import Unsuccessful, answers, cli
 
 
 @cli.command("lines")
@@ -72,6 +71,5 @@ def reproduce(training_id: str, quiet: bool) -> Any:
     rows = [(c.metric, repr(c.recorded), repr(c.reproduced), "=" if c.equal else "DIFFERS") for c in result.comparisons]
     text = table(("metric", "recorded", "now", ""), rows) + "\n" + result.verdict
     if not result.reproduced:
-        click.echo(text, err=True)
-        sys.exit(EXIT_FAILED)
+        raise Unsuccessful(result.model_dump(mode="json"), text)
     return result.model_dump(mode="json"), text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from jobs.command_line import answers, cli
 
 if TYPE_CHECKING:
     from mlops_assets.request.vocabulary import Environment
-    from mlops_assets.tasks.interface import Signature
     from resources.platform import Platform
 
 ENVIRONMENTS = ("dev", "staging", "production")
@@ -65,8 +63,7 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
 
     An endpoint that is down is started first.
     """
-    import json
-
+    from jobs.rows import conform, read_rows
     from jobs.terminal import table
     from resources.platform import Platform
 
@@ -82,86 +79,12 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
     predictions = answer["predictions"]
 
     def text() -> str:
-        shown = []
-        for prediction in predictions:
-            if "label" in prediction:
-                label = prediction["label"]
-                shown.append((str(label), f"{prediction['probabilities'][label]:.4f}"))
-            else:
-                shown.append((f"{prediction['value']:.6g}", "")) if "value" in prediction else shown.append(
-                    (json.dumps(prediction), "")
-                )
-        return table(("prediction", "probability"), shown)
+        labelled = [(p["label"], f"{p['probabilities'][p['label']]:.4f}") for p in predictions if "label" in p]
+        if labelled:
+            return table(("prediction", "probability"), labelled)
+        return table(("prediction",), [(f"{p['value']:.6g}",) for p in predictions])
 
     return answer, text
-
-
-def read_rows(file: Path) -> tuple[list[dict[str, Any]], bool]:
-    """Rows of a CSV or JSON file, and whether they are CSV, whose cells are all text (empty: None).
-
-    Raises:
-        UserError: the file is missing or holds no rows of either format.
-    """
-    import csv
-    import io
-    import json
-
-    from mlops_assets.errors import UserError
-
-    if str(file) != "-" and not file.is_file():
-        raise UserError("there is no such file", field="FILE", given=file, next_step="give a CSV or JSON file of rows")
-    try:
-        text = sys.stdin.read() if str(file) == "-" else file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError("the file is not UTF-8 text", field="FILE", given=f"{file}, byte {error.start}") from error
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            content = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise UserError(
-                "the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}"
-            ) from error
-        if isinstance(content, dict):
-            content = content.get("rows", [content])
-        if not isinstance(content, list) or not content or not all(isinstance(row, dict) for row in content):
-            allowed = ['{"column": value}', "[{…}, {…}]", '{"rows": […]}']
-            raise UserError("the JSON holds no rows", field="FILE", given=str(file), allowed=allowed)
-        return content, False
-    rows = [
-        {name: (value or "").strip() or None for name, value in row.items() if name is not None}
-        for row in csv.DictReader(io.StringIO(text))
-    ]
-    if not rows:
-        raise UserError("the file holds no rows", field="FILE", given=str(file), next_step="a header line and at least one row")
-    return rows, True
-
-
-def conform(rows: list[dict[str, Any]], signature: Signature) -> tuple[list[dict[str, Any]], list[str]]:
-    """Rows of text cells as the model's inputs, and the columns that it does not know and that were left out.
-
-    Raises:
-        UserError: a cell of a number column is not a number.
-    """
-    from mlops_assets.errors import UserError
-
-    kinds = {field.name: field.kind for field in signature.inputs}
-    conformed = []
-    for position, row in enumerate(rows):
-        values: dict[str, Any] = {}
-        for name, value in row.items():
-            if name not in kinds:
-                continue
-            try:
-                values[name] = float(value) if kinds[name] == "number" and value is not None else value
-            except ValueError as error:
-                raise UserError(
-                    f"row {position + 1} has text in a number column",
-                    field=name,
-                    given=value,
-                    allowed=["a number", "an empty cell"],
-                ) from error
-        conformed.append(values)
-    return conformed, [name for name in rows[0] if name not in kinds]
 
 
 @cli.command("rollback")

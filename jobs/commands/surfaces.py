@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from jobs.command_line import EXIT_FAILED, answers, cli
+from jobs.command_line import Unsuccessful, answers, cli
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "issues"
 
@@ -33,11 +33,10 @@ def demo(japanese: bool, quiet: bool) -> Any:
     started = time.monotonic()
     platform = Platform()
     draft = read_issue_file(EXAMPLES / ("breast_cancer.ja.md" if japanese else "breast_cancer.md"))
-    unfinished = [
+    alike = [
         i for i in platform.tracker.issues(label=TRIGGER_LABEL) if (i.title, i.body.strip()) == (draft.title, draft.body.strip())
     ]
-    settled = {"mlops:done", "mlops:needs-operator", "mlops:failed", "mlops:invalid"}
-    issue = next((i for i in unfinished if not i.labels & settled), None)
+    issue = next((i for i in alike if not platform.front_desk.is_settled(i)), None)
     issue = issue or platform.tracker.open_issue(draft.title, draft.body, draft.labels)
     if not quiet:
         click.echo(f"issue {issue.number}: {issue.title}\n")
@@ -45,8 +44,8 @@ def demo(japanese: bool, quiet: bool) -> Any:
     seconds = time.monotonic() - started
     if record is None or record.outcome != "deployed":
         reason = "" if record is None or record.error is None else f": {record.error}"
-        click.echo(f"mlops: the demo did not reach an endpoint{reason}\n  next: mlops thread {issue.number}", err=True)
-        sys.exit(EXIT_FAILED)
+        data = {"issue": issue.number, "record": None if record is None else record.model_dump(mode="json")}
+        raise Unsuccessful(data, f"mlops: the demo did not reach an endpoint{reason}\n  next: mlops thread {issue.number}")
     example = predict_example(platform, record)
 
     def text() -> str:

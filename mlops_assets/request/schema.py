@@ -74,8 +74,13 @@ class Preprocessing(Frozen):
     split: SplitStrategy = Field(
         default="auto", description="auto: by time if a timestamp column is declared, else stratified or random"
     )
-    validation_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
-    test_fraction: float = Field(default=0.15, gt=0.0, lt=0.5)
+    validation_fraction: float = Field(default=0.1, gt=0.0, lt=0.5)
+    test_fraction: float = Field(
+        default=0.2,
+        gt=0.0,
+        lt=0.5,
+        description="of 7,000 rows a fifth already leaves an AUC uncertain by 0.012 (one standard error)",
+    )
     input_size: tuple[int, ...] = ()
     augmentation: tuple[str, ...] = ()
 
