@@ -7,10 +7,13 @@ that it is run again and not reported as failed.
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Literal
 
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.storage.dagster_run import RunRecord
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from mlops_assets.request.lifecycle import RunState
 from resources.artifacts import TRAINING_TAG
@@ -18,6 +21,8 @@ from resources.artifacts import TRAINING_TAG
 PROPOSE_JOB, TRAIN_JOB, RETRAIN_JOB = "propose", "train", "retrain"
 PROCESS_TAG = "mlops/process"
 INTERRUPTED_TAG = "mlops/interrupted"
+UNCLAIMED_SECONDS = 300.0
+"""A run that started this long ago and reached no step has lost its process: a first step begins within seconds."""
 _OPEN = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
 _QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 
@@ -45,18 +50,35 @@ def claim_run(instance: DagsterInstance, run: DagsterRun) -> None:
 def reap(instance: DagsterInstance) -> list[str]:
     """End every run whose process is gone; returns their ids."""
     ended = []
-    for run in instance.get_runs(RunsFilter(statuses=_OPEN)):
-        process = run.tags.get(PROCESS_TAG)
-        if process is not None and not is_alive(process):
+    for record in instance.get_run_records(RunsFilter(statuses=_OPEN)):
+        if _is_abandoned(record):
+            run = record.dagster_run
             instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: "true"})
             instance.report_run_failed(run, "the process that executed this run is gone")
             ended.append(run.run_id)
     return ended
 
 
+def _is_abandoned(record: RunRecord) -> bool:
+    process = record.dagster_run.tags.get(PROCESS_TAG)
+    if process is not None:
+        return not is_alive(process)
+    return record.start_time is not None and datetime.now(UTC).timestamp() - record.start_time > UNCLAIMED_SECONDS
+
+
+def was_interrupted(run: DagsterRun) -> bool:
+    """Whether a failed run was ended from outside: its process was killed, or stopped together with the daemon."""
+    return INTERRUPTED_TAG in run.tags or run.tags.get(RUN_FAILURE_REASON_TAG) == "UNEXPECTED_TERMINATION"
+
+
+def runs_of(instance: DagsterInstance, training_id: str, job: str) -> list[DagsterRun]:
+    """All runs of a job for a training, newest first."""
+    return list(instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id})))
+
+
 def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState:
     """How the latest run of a job for a training stands; an interrupted or cancelled one counts as none."""
-    runs = instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id}), limit=1)
+    runs = runs_of(instance, training_id, job)
     if not runs:
         return "none"
     run = runs[0]
@@ -64,7 +86,7 @@ def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState
         return "running"
     if run.status == DagsterRunStatus.SUCCESS:
         return "succeeded"
-    if run.status == DagsterRunStatus.CANCELED or INTERRUPTED_TAG in run.tags:
+    if run.status == DagsterRunStatus.CANCELED or was_interrupted(run):
         return "none"
     return "failed"
 
