@@ -250,9 +250,7 @@ def test_materialize_trains_the_lines_configuration_again(mlops: Installation, s
     assert "mlops:done" in mlops.issue(number).labels
 
 
-def test_materializing_only_the_later_assets_starts_from_what_the_line_has(
-    mlops: Installation, served: tuple[int, str]
-) -> None:
+def test_materializing_only_the_later_assets_starts_from_what_the_line_has(mlops: Installation, served: tuple[int, str]) -> None:
     number, _ = served
     before = mlops.platform.ledger.trainings("hands-off")
     run = mlops.materialize("hands-off", ("model", "evaluation", *REST))
