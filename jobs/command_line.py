@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import wraps
 from typing import Any, ParamSpec
 
 import click
 
-from mlops_assets.errors import MlopsError, UserError
+from mlops_assets.errors import MlopsError, Problem, RequestInvalid, UserError
 
 P = ParamSpec("P")
 EXIT_FAILED, EXIT_USER_MISTAKE, EXIT_INTERRUPTED = 1, 2, 130
@@ -77,6 +78,9 @@ def answers(command: Callable[P, Any]) -> Callable[P, None]:
         except MlopsError as error:
             click.echo(f"mlops: {error}", err=True)
             sys.exit(EXIT_FAILED)
+        except OSError as error:  # a full disk, a folder that may not be written
+            click.echo(f"mlops: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", err=True)
+            sys.exit(EXIT_FAILED)
         except KeyboardInterrupt:
             click.echo("mlops: interrupted; the same command goes on from here", err=True)
             sys.exit(EXIT_INTERRUPTED)
@@ -93,6 +97,7 @@ def _json(data: Any) -> str:
 
 
 def _refuse(error: UserError, as_json: bool) -> None:
+    problems = error.problems if isinstance(error, RequestInvalid) else ()
     if as_json:
         content = {
             "error": error.headline,
@@ -100,10 +105,28 @@ def _refuse(error: UserError, as_json: bool) -> None:
             "given": None if error.given is None else str(error.given),
             "allowed": list(error.allowed),
             "next": error.next_step,
+            "problems": [asdict(problem) for problem in problems],
         }
         click.echo(json.dumps(content, ensure_ascii=False), err=True)
+    elif problems:
+        click.echo(
+            "\n".join(["mlops: the request cannot be accepted", *map(_told, problems), "  the thread says more"]), err=True
+        )
     else:
         click.echo(f"mlops: {error}", err=True)
+
+
+def _told(problem: Problem) -> str:
+    from mlops_assets.reports.language import sentence
+
+    parts = [sentence(f"problem.{problem.code}", "en")]
+    if problem.given:
+        parts.append(f"given: {problem.given}")
+    if problem.allowed:
+        parts.append(f"allowed: {', '.join(problem.allowed[:12])}{', …' if len(problem.allowed) > 12 else ''}")
+    if problem.suggestion:
+        parts.append(f"did you mean: {problem.suggestion}")
+    return f"  {problem.field or 'whole body'}: " + "; ".join(parts)
 
 
 def main() -> None:

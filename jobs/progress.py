@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 from mlops_assets.request.lifecycle import Action
 
@@ -37,7 +39,9 @@ class TerminalProgress:
             from rich.console import Console
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-            self._console = Console(file=sys.stderr, highlight=False)
+            # Dagster sends a step's standard error into its compute log; the terminal is reached through a copy.
+            self._terminal = _copy_of_standard_error()
+            self._console = Console(file=self._terminal, highlight=False)
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),
@@ -55,13 +59,17 @@ class TerminalProgress:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if not self._quiet:
             self._bar.stop()
+            if self._terminal is not sys.stderr:
+                self._terminal.close()
 
     def announce(self, action: Action, detail: str) -> None:
         """An action of the loop begins."""
         if self._quiet:
             return
+        from rich.markup import escape
+
         if action == "approve":
-            self._console.print(f"[green]✔[/] {'approved':<17} [dim]by {_plain(detail)}[/]")
+            self._console.print(f"[green]✔[/] {'approved':<17} {'':7}  [dim]by {escape(detail)}[/]")
         labels = {"read": "reading the issue", "propose": "planning", "train": "starting", "conclude": "reporting"}
         if action in labels:
             self._bar.update(self._task, description=labels[action], total=None, note="")
@@ -70,21 +78,23 @@ class TerminalProgress:
         """A phase changed or moved on."""
         if self._quiet:
             return
+        from rich.markup import escape
+
         if event.fraction is not None:
-            self._bar.update(self._task, total=1.0, completed=event.fraction, note=_plain(event.text[:40]))
+            self._bar.update(self._task, total=1.0, completed=event.fraction, note=escape(event.text[:28]))
         elif event.state == "running":
             self._begun[event.phase] = time.monotonic()
             self._bar.update(self._task, description=NAMES[event.phase], total=None, completed=0, note="")
         else:
             begun = self._begun.get(event.phase)
             took = f"{time.monotonic() - begun:5.1f} s" if begun is not None else " " * 7
-            self._console.print(
-                f"{MARKS[event.state]} {NAMES[event.phase]:<17} {took}  [dim]{_plain(event.text)}[/]", soft_wrap=False
-            )
+            line = f"{MARKS[event.state]} {NAMES[event.phase]:<17} {took}  [dim]{escape(event.text)}[/]"
+            whole = event.state == "failed" or not self._console.is_terminal
+            self._console.print(line, soft_wrap=whole, no_wrap=not whole, overflow="ellipsis")
 
 
-def _plain(text: str) -> str:
-    """Text that others wrote, e.g. a column's name, which may look like markup."""
-    from rich.markup import escape
-
-    return escape(text)
+def _copy_of_standard_error() -> TextIO:
+    try:
+        return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
+    except io.UnsupportedOperation:  # standard error is not a file, e.g. in a notebook
+        return sys.stderr

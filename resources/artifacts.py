@@ -1,8 +1,9 @@
 """Artifacts of the model-line assets: one immutable folder per asset and training, resolved run-first.
 
 The IO manager publishes what a step staged and refers to it in the ledger. An input is resolved from the same training
-first, else from the latest materialization of the same partition, because Dagster's own "latest" ignores partitions: two
-runs of one line that interleave still read their own artifacts.
+first, because Dagster's own "latest" ignores partitions: two runs of one line that interleave still read their own artifacts.
+A run of only some assets, started in the UI, adopts what it reads from outside: all of it from one earlier training of the
+same partition where there is one, so that a model is never paired with another model's features or an unfinished plan.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from dagster import (
+    AssetKey,
     AssetRecordsFilter,
     DagsterInstance,
     DagsterRun,
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 TRAINING_TAG = "mlops/training_id"
 MODEL_TAG = "mlops/model"
 ISSUE_TAG = "mlops/issue"
+
+RECENT = 50
+"""Materializations of one partition that are looked through for a training to start from."""
 
 ModelT = TypeVar("ModelT", bound=Frozen)
 
@@ -118,29 +123,61 @@ class ArtifactIOManager(IOManager):
         )
 
     def load_input(self, context: InputContext) -> Artifact:
-        """The upstream artifact of this training, else of the latest materialization of the same partition.
+        """The upstream artifact of this training; for a run without one, what it adopts from its partition's past.
 
         Raises:
             NotFound: neither exists.
         """
         asset = context.asset_key.to_user_string()
         training_id = training_id_in(context.instance, context.step_context.run_id)
-        reference = self._platform.ledger.reference(training_id, asset) or self._latest(context, asset)
+        reference = self._platform.ledger.reference(training_id, asset)
+        if reference is None and TRAINING_TAG not in context.step_context.dagster_run.tags:
+            self._adopt(context, training_id)
+            reference = self._platform.ledger.reference(training_id, asset)
+        if reference is None:
+            raise NotFound(
+                f"`{asset}` of the model line `{context.partition_key}` has not been made yet",
+                field="asset",
+                given=asset,
+                next_step="materialize it first, or run the whole line",
+            )
         return Artifact(reference, self._platform.store.checkout(reference.prefix))
 
-    def _latest(self, context: InputContext, asset: str) -> ArtifactReference:
-        line = context.partition_key
-        found = context.instance.fetch_materializations(
-            AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[line]), limit=1
-        ).records
-        if found and found[0].asset_materialization is not None:
-            training = found[0].asset_materialization.metadata.get("training_id")
-            reference = self._platform.ledger.reference(str(training.value), asset) if training is not None else None
-            if reference is not None:
-                return reference
-        raise NotFound(
-            f"`{asset}` of the model line `{line}` has not been made yet",
-            field="asset",
-            given=asset,
-            next_step="materialize it first, or run the whole line",
-        )
+    def _adopt(self, context: InputContext, training_id: str) -> None:
+        """Refer to everything that this run reads and does not make, with all that it was made from."""
+        ledger = self._platform.ledger
+        outside = _read_from_outside(context)
+        makers = {asset: _makers(context, asset) for asset in outside}
+        newest_first = sorted({maker for found in makers.values() for maker in found}, reverse=True)
+        whole = next((m for _, m in newest_first if all(ledger.reference(m, asset) for asset in outside)), None)
+        for asset, found in makers.items():
+            source = whole or (found[0][1] if found else None)
+            if source is not None:
+                self._adopt_with_upstream(training_id, source, asset)
+
+    def _adopt_with_upstream(self, training_id: str, source: str, asset: str) -> None:
+        reference = self._platform.ledger.reference(source, asset)
+        if reference is not None:
+            for name in reference.upstream:
+                self._adopt_with_upstream(training_id, source, name)
+            self._platform.ledger.adopt(training_id, reference)
+
+
+def _read_from_outside(context: InputContext) -> list[str]:
+    """Assets that the run reads and does not make."""
+    layer = context.step_context.job_def.asset_layer
+    made = set(layer.selected_asset_keys)
+    read = {parent for key in made for parent in layer.get(key).parent_keys}
+    return sorted(key.to_user_string() for key in read - made)
+
+
+def _makers(context: InputContext, asset: str) -> list[tuple[int, str]]:
+    """Trainings that made an asset of this partition, newest first, each with the number of its event."""
+    records = context.instance.fetch_materializations(
+        AssetRecordsFilter(asset_key=AssetKey.from_user_string(asset), asset_partitions=[context.partition_key]), limit=RECENT
+    ).records
+    return [
+        (record.storage_id, str(record.asset_materialization.metadata["training_id"].value))
+        for record in records
+        if record.asset_materialization is not None and "training_id" in record.asset_materialization.metadata
+    ]

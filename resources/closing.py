@@ -10,6 +10,8 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from filelock import FileLock
+
 from mlops_assets.code_version import code_version, environment_versions
 from mlops_assets.data.dataset import PreparedDataset
 from mlops_assets.errors import MlopsError
@@ -130,6 +132,13 @@ def close_training(platform: Platform, training_id: str, error: str | None = Non
 
     Calling it again returns the same record and completes whatever an earlier call did not reach.
     """
+    locks = platform.home / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / f"close-{training_id}.lock"):  # the daemon and a command may see the same end
+        return _close(platform, training_id, error)
+
+
+def _close(platform: Platform, training_id: str, error: str | None) -> TrainingRecord:
     ledger = platform.ledger
     record = ledger.record(training_id)
     if record is None:

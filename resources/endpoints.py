@@ -15,6 +15,7 @@ from mlops_assets.request.vocabulary import Environment
 if TYPE_CHECKING:
     from mlops_assets.serving.deployment import EndpointStatus
     from mlops_assets.serving.endpoint_state import EndpointState
+    from mlops_assets.tasks.interface import Signature
 
 
 class Endpoints(Protocol):
@@ -38,6 +39,10 @@ class Endpoints(Protocol):
 
     def ensure(self, model_id: str, environment: Environment) -> EndpointState:
         """Start serving what is deployed if it is not being served."""
+        ...
+
+    def signature(self, model_id: str, environment: Environment) -> Signature:
+        """Inputs and outputs of the version that answers."""
         ...
 
     def predict(self, model_id: str, environment: Environment, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -81,6 +86,12 @@ class LocalEndpoints:
         from mlops_assets.serving import deployment
 
         return deployment.ensure_running(self.root, model_id, environment)
+
+    def signature(self, model_id: str, environment: Environment) -> Signature:
+        """See ``mlops_assets.serving.deployment.active_signature``."""
+        from mlops_assets.serving import deployment
+
+        return deployment.active_signature(self.root, model_id, environment)
 
     def predict(self, model_id: str, environment: Environment, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """See ``mlops_assets.serving.client.predict``.

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 VERSION_TAG: Final = "semantic_version"
 DIGEST_TAG: Final = "digest"
+#: MLflow's pages open an experiment of this kind on its runs, others on an empty overview of language-model traces.
+EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 #: MLflow's own limits of one `log_batch` call.
 PARAMETERS_A_BATCH: Final = 100
 METRICS_A_BATCH: Final = 1000
@@ -191,7 +193,7 @@ class MlflowTracker:
             if self._artifact_root is not None:
                 # Quoted and prefixed: a name is a requester's text and must stay one folder below the root.
                 location = (self._artifact_root.absolute() / f"experiment-{quote(name, safe='')}").as_uri()
-            return str(client.create_experiment(name, artifact_location=location))
+            return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal
 
 from mlops_assets.code_version import code_version
 from mlops_assets.data.dataset import DatasetVersion
-from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid
-from mlops_assets.request.lifecycle import Approval, IssueState, RunState, TrainingIdentity, body_digest
+from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid, UserError
+from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest
 from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.plan import Plan
 from mlops_assets.request.planner import make_plan
@@ -92,23 +92,49 @@ class FrontDesk:
         )
         return platform.ledger.allot(identity, request)
 
-    def retrain(self, model_id: str, training_id: str) -> TrainingIdentity:
-        """Give a training to the current configuration of a line, e.g. for *Materialize* in the UI.
+    def begin(self, model_id: str, training_id: str) -> TrainingIdentity:
+        """The training that a step works for; a run that no issue asked for begins its training at its first step.
 
         Raises:
-            NotFound: the line has no configuration.
+            UserError: that training has ended; what it made stays as it was reported.
+            NotFound: the line has no approved configuration.
+            NotApproved: the plan that the run would start from has not been approved.
         """
-        line = self._platform.ledger.line(model_id)
+        ledger = self._platform.ledger
+        if ledger.record(training_id) is not None:
+            raise UserError(
+                "this training has ended and been reported",
+                field="training_id",
+                given=training_id,
+                next_step=f"materialize the partition `{model_id}` again: a new run is a new training",
+            )
+        return ledger.identity(training_id) if ledger.knows(training_id) else self.retrain(model_id, training_id)
+
+    def retrain(self, model_id: str, training_id: str) -> TrainingIdentity:
+        """Give a training to a configuration of a line that was approved before, e.g. for *Materialize* in the UI.
+
+        That is the line's current one, or the plan that a run of only the later assets has adopted.
+
+        Raises:
+            NotFound: the line has no approved configuration.
+            NotApproved: the adopted plan was never approved, or has changed since.
+        """
+        ledger = self._platform.ledger
+        adopted = self.plan(training_id)
+        made_by = ledger.reference(training_id, "plan")
+        line = None if adopted is not None else ledger.line(model_id)
         identity = TrainingIdentity(
             training_id=training_id,
             model_id=model_id,
-            issue=line.issue,
-            body_digest="retraining",
+            issue=line.issue if line is not None else ledger.identity(made_by.training_id).issue if made_by else None,
+            body_digest=RETRAINING,
             attempt=1,
             created_at=now(),
             requested_by="line configuration",
         )
-        self._platform.ledger.begin(identity, line.request)
+        ledger.begin(identity, line.request if line is not None else adopted.request)  # type: ignore[union-attr]
+        if adopted is not None:
+            self.require_approved(training_id)
         return identity
 
     def _validated(self, issue: Issue) -> TrainingRequest:
@@ -185,7 +211,7 @@ class FrontDesk:
         plan = self.plan(training_id)
         if plan is None:
             raise NotApproved(f"{training_id} has no plan")
-        approval = self._platform.ledger.approval(training_id, plan.digest)
+        approval = self._platform.ledger.approval(training_id, plan.digest) or self._standing_approval(training_id, plan)
         if approval is None:
             raise NotApproved(f"the plan {plan.digest[:12]} of {training_id} has not been approved")
         folder = self._platform.catalogue.folder(plan.dataset_id, plan.dataset_version)
@@ -201,6 +227,18 @@ class FrontDesk:
                 f"approved {plan.digest[:12]}, now {again.digest[:12]}; it has to be proposed again"
             )
         return approval
+
+    def _standing_approval(self, training_id: str, plan: Plan) -> Approval | None:
+        """A retraining needs no new approval: its line's configuration, or the plan it adopted, has been approved."""
+        ledger = self._platform.ledger
+        identity, reference = ledger.identity(training_id), ledger.reference(training_id, "plan")
+        if not identity.is_retraining or reference is None:
+            return None
+        if reference.training_id != training_id and ledger.approval(reference.training_id, plan.digest) is None:
+            return None
+        return ledger.approve(
+            training_id, Approval(plan_digest=plan.digest, by=identity.requested_by, at=now(), how="retraining")
+        )
 
 
 def _processors() -> int:

@@ -117,6 +117,10 @@ class Ledger:
                 next_step="mlops lines, then mlops trainings LINE",
             ) from None
 
+    def knows(self, training_id: str) -> bool:
+        """Whether a training of this id has begun."""
+        return self._store.exists(f"trainings/{training_id}/identity.json")
+
     def request(self, training_id: str) -> TrainingRequest:
         """The request that a training runs."""
         return TrainingRequest.model_validate_json(self._store.get(f"trainings/{training_id}/request.json"))
@@ -138,8 +142,14 @@ class Ledger:
         return ArtifactReference.model_validate_json(self._store.get(key))
 
     def reference(self, training_id: str, asset: str) -> ArtifactReference | None:
-        """Where ``asset`` of this training lies; None if this training has not made it."""
+        """Where ``asset`` of this training lies; None if this training has neither made nor adopted it."""
         return self._optional(f"trainings/{training_id}/artifacts/{asset}.json", ArtifactReference)
+
+    def adopt(self, training_id: str, reference: ArtifactReference) -> ArtifactReference:
+        """Make an artifact of an earlier training an input of this one; the first one stands."""
+        key = f"trainings/{training_id}/artifacts/{reference.asset}.json"
+        self._store.create(key, _json(reference))
+        return ArtifactReference.model_validate_json(self._store.get(key))
 
     def conclude(self, record: TrainingRecord) -> TrainingRecord:
         """Write the outcome of a training; the first one stands."""

@@ -7,11 +7,12 @@ that it is run again and not reported as failed.
 from __future__ import annotations
 
 import os
-import re
-from typing import Literal
+from datetime import UTC, datetime
 
 import psutil
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
+from dagster._core.storage.dagster_run import RunRecord
+from dagster._core.storage.tags import RUN_FAILURE_REASON_TAG
 
 from mlops_assets.request.lifecycle import RunState
 from resources.artifacts import TRAINING_TAG
@@ -19,6 +20,8 @@ from resources.artifacts import TRAINING_TAG
 PROPOSE_JOB, TRAIN_JOB, RETRAIN_JOB = "propose", "train", "retrain"
 PROCESS_TAG = "mlops/process"
 INTERRUPTED_TAG = "mlops/interrupted"
+UNCLAIMED_SECONDS = 300.0
+"""A run that started this long ago and reached no step has lost its process: a first step begins within seconds."""
 _OPEN = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
 _QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 
@@ -32,8 +35,9 @@ def is_alive(process: str) -> bool:
     """Whether the process of ``this_process`` is still running."""
     number, _, created = process.partition(":")
     try:
+        found = psutil.Process(int(number))
         # The time of creation is counted from the time of boot, which moves by a second when the clock is set.
-        return abs(psutil.Process(int(number)).create_time() - float(created)) < 2.0
+        return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - float(created)) < 2.0
     except (psutil.NoSuchProcess, ValueError):
         return False
 
@@ -48,13 +52,30 @@ def reap(instance: DagsterInstance) -> list[str]:
     """End every run whose process is gone; returns their ids."""
     ended = []
     # A run that this process was about to start is not started yet; a queued one belongs to the daemon.
-    for run in instance.get_runs(RunsFilter(statuses=[*_OPEN, DagsterRunStatus.NOT_STARTED])):
-        process = run.tags.get(PROCESS_TAG)
-        if process is not None and not is_alive(process) and not _inherited(instance, run, process):
+    for record in instance.get_run_records(RunsFilter(statuses=[*_OPEN, DagsterRunStatus.NOT_STARTED])):
+        run = record.dagster_run
+        if _is_abandoned(instance, record):
             instance.add_run_tags(run.run_id, {INTERRUPTED_TAG: "true"})
             instance.report_run_failed(run, "the process that executed this run is gone")
             ended.append(run.run_id)
     return ended
+
+
+def _is_abandoned(instance: DagsterInstance, record: RunRecord) -> bool:
+    process = record.dagster_run.tags.get(PROCESS_TAG)
+    if process is not None:
+        return not is_alive(process) and not _inherited(instance, record.dagster_run, process)
+    return record.start_time is not None and datetime.now(UTC).timestamp() - record.start_time > UNCLAIMED_SECONDS
+
+
+def was_interrupted(run: DagsterRun) -> bool:
+    """Whether a failed run was ended from outside: its process was killed, or stopped together with the daemon."""
+    return INTERRUPTED_TAG in run.tags or run.tags.get(RUN_FAILURE_REASON_TAG) == "UNEXPECTED_TERMINATION"
+
+
+def runs_of(instance: DagsterInstance, training_id: str, job: str) -> list[DagsterRun]:
+    """All runs of a job for a training, newest first."""
+    return list(instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id})))
 
 
 def _inherited(instance: DagsterInstance, run: DagsterRun, process: str) -> bool:
@@ -65,7 +86,7 @@ def _inherited(instance: DagsterInstance, run: DagsterRun, process: str) -> bool
 
 def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState:
     """How the latest run of a job for a training stands; an interrupted or cancelled one counts as none."""
-    runs = instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id}), limit=1)
+    runs = runs_of(instance, training_id, job)
     if not runs:
         return "none"
     run = runs[0]
@@ -73,7 +94,7 @@ def run_state(instance: DagsterInstance, training_id: str, job: str) -> RunState
         return "running"
     if run.status == DagsterRunStatus.SUCCESS:
         return "succeeded"
-    if run.status == DagsterRunStatus.CANCELED or INTERRUPTED_TAG in run.tags:
+    if run.status == DagsterRunStatus.CANCELED or was_interrupted(run):
         return "none"
     return "failed"
 
@@ -85,14 +106,11 @@ def failure_of(instance: DagsterInstance, run_id: str) -> str:
     records = instance.get_records_for_run(run_id, of_type=DagsterEventType.STEP_FAILURE, limit=1).records
     if not records:
         return "the run failed before its first step"
-    data = records[0].event_log_entry.get_dagster_event().step_failure_data
-    error = data.error
+    error = records[0].event_log_entry.get_dagster_event().step_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
     if error is None:
         return "the step failed without an error"
-    # Dagster writes `package.module.Class: text`; our own errors say all in their text, and of others the class says something.
-    return re.sub(r"^(?:mlops_assets|resources)\.[\w.]+: |^(?:\w+\.)+(?=\w+: )", "", error.message.strip())
-
-
-JobKind = Literal["propose", "train"]
+    name, _, text = error.message.partition(": ")  # as a traceback ends: `package.module.NameOfTheError: text`
+    is_ours = name.startswith(("mlops_assets.", "resources."))
+    return (text if is_ours else error.message).strip()

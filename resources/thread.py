@@ -66,6 +66,17 @@ class Thread:
             self._platform.tracker.set_labels(record.issue, remove=list(STATE_LABELS))
             self._label(record.issue, OUTCOME_LABELS[record.outcome])
 
+    def leave(self, training_id: str) -> None:
+        """After a run that made only a part, or was cancelled: the label tells again how the issue's last training ended."""
+        identity = self._platform.ledger.identity(training_id)
+        if identity.issue is None:
+            return
+        records = (self._platform.ledger.record(other) for other in reversed(self._platform.ledger.trainings(identity.model_id)))
+        last = next((record for record in records if record is not None and record.issue == identity.issue), None)
+        self._platform.tracker.set_labels(
+            identity.issue, add=[OUTCOME_LABELS[last.outcome]] if last is not None else [], remove=[RUNNING]
+        )
+
     def _folded_proposal(self, training_id: str, language: Language) -> str:
         proposal = self._proposal(training_id, None)
         if not proposal:

@@ -1,12 +1,15 @@
 """Sensors over the threads: new or edited issues, approvals, and runs that have ended.
 
-Thin: each reads state, asks the pure ``decide`` what is next, and returns run requests. A run key carries the training and the
-job, and a training belongs to one wording and attempt of an issue, so a tick that is repeated starts nothing twice.
+Thin: each reads state, asks the pure ``decide`` what is next, and returns run requests. A training belongs to one wording and
+attempt of an issue, and a run key carries the training, the job and how often that job was interrupted: a tick that is repeated
+starts nothing twice, and a run whose process was killed is started once more.
 """
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 from dagster import (
+    DagsterInstance,
     DagsterRunStatus,
     DefaultSensorStatus,
     RunRequest,
@@ -19,18 +22,21 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mlops_assets.errors import NotApproved, RequestInvalid
+from mlops_assets.errors import MlopsError, NotApproved
 from mlops_assets.partitions import model_lines
 from mlops_assets.request.lifecycle import TrainingIdentity, decide
 from resources.artifacts import ISSUE_TAG, MODEL_TAG, TRAINING_TAG, training_id_in
 from resources.closing import close_training
 from resources.front_desk import TRIGGER_LABEL
 from resources.platform import Platform
-from resources.runs import PROPOSE_JOB, RETRAIN_JOB, TRAIN_JOB, failure_of, reap, run_state
+from resources.runs import PROPOSE_JOB, TRAIN_JOB, failure_of, reap, run_state, runs_of, was_interrupted
 from resources.tracker import Issue
 
 ISSUES_PER_TICK = 20
 """Reading an issue takes milliseconds, but a tick must end well before its sixty-second limit."""
+
+COMMAND_GRACE = timedelta(seconds=60)
+"""The command that approved a plan runs it itself; the daemon takes over only where that command got no further."""
 
 
 def read_issues(context: SensorEvaluationContext) -> SensorResult | SkipReason:
@@ -40,9 +46,12 @@ def read_issues(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     requests: list[RunRequest] = []
     lines: set[str] = set()
     for issue in platform.tracker.issues(label=TRIGGER_LABEL):
-        for request in _next(context, platform, platform.tracker.issue(issue.number)):
-            requests.append(request)
-            lines.add(request.tags[MODEL_TAG])
+        try:
+            for request in _next(context.instance, platform, platform.tracker.issue(issue.number)):
+                requests.append(request)
+                lines.add(request.tags[MODEL_TAG])
+        except MlopsError as error:  # refused or damaged: the other issues go on
+            context.log.warning(f"issue {issue.number}: {error}")
         if len(requests) >= ISSUES_PER_TICK:
             break
     if not requests:
@@ -50,69 +59,114 @@ def read_issues(context: SensorEvaluationContext) -> SensorResult | SkipReason:
     return SensorResult(run_requests=requests, dynamic_partitions_requests=[model_lines.build_add_request(sorted(lines))])
 
 
-def _next(context: SensorEvaluationContext, platform: Platform, issue: Issue) -> Iterator[RunRequest]:
-    def state_of(training_id: str, job: str) -> str:
-        return run_state(context.instance, training_id, job)
-
+def _next(instance: DagsterInstance, platform: Platform, issue: Issue) -> Iterator[RunRequest]:
     while True:
-        state = platform.front_desk.state(issue, state_of)  # type: ignore[arg-type]
+        state = platform.front_desk.state(issue, lambda training, job: run_state(instance, training, job))
         action = decide(state)
         if action == "read":
-            try:
-                platform.front_desk.read(issue)
-            except RequestInvalid as invalid:
-                context.log.info(f"issue {issue.number} refused: {invalid}")
-                return
+            platform.front_desk.read(issue)
             continue
         if action in ("nothing", "wait") or state.training_id is None:
             return
         identity = platform.ledger.identity(state.training_id)
         if action == "approve":
-            try:
-                platform.front_desk.approve(identity.training_id, issue.author, "auto_approve")
-            except NotApproved as refused:
-                context.log.info(f"issue {issue.number}: {refused}")
-                return
+            platform.front_desk.approve(identity.training_id, issue.author, "auto_approve")
             continue
         if action == "conclude":
-            return  # the run status sensors close trainings
-        yield _run_request(PROPOSE_JOB if action == "propose" else TRAIN_JOB, identity)
+            _conclude(instance, platform, identity, TRAIN_JOB if state.approved_digest is not None else PROPOSE_JOB)
+            return
+        if action == "train" and not _may_train(platform, issue, identity):
+            continue
+        yield from _run_requests(instance, platform, PROPOSE_JOB if action == "propose" else TRAIN_JOB, identity)
         return
 
 
-def _run_request(job: str, identity: TrainingIdentity) -> RunRequest:
-    return RunRequest(
-        run_key=f"{job}:{identity.training_id}",
+def _may_train(platform: Platform, issue: Issue, identity: TrainingIdentity) -> bool:
+    """Whether the approved plan still is the plan; a changed one ends that training and is proposed as another."""
+    try:
+        platform.front_desk.require_approved(identity.training_id)
+    except NotApproved as changed:
+        close_training(platform, identity.training_id, str(changed))
+        platform.front_desk.read(issue)
+        return False
+    return True
+
+
+def _run_requests(instance: DagsterInstance, platform: Platform, job: str, identity: TrainingIdentity) -> Iterator[RunRequest]:
+    training_id = identity.training_id
+    runs = runs_of(instance, training_id, job)
+    interrupted = sum(was_interrupted(run) for run in runs)
+    if runs and runs[0].status == DagsterRunStatus.CANCELED:
+        return  # a person stopped it; `mlops run` carries it on
+    if interrupted > platform.settings.training_retries:
+        close_training(platform, training_id, f"the run was interrupted {interrupted} times; see the log of the daemon")
+        return
+    if job == TRAIN_JOB and not runs and _command_is_at_it(platform, training_id):
+        return
+    yield RunRequest(
+        run_key=f"{job}:{training_id}:{interrupted}",
         job_name=job,
         partition_key=identity.model_id,
         tags={
-            TRAINING_TAG: identity.training_id,
+            TRAINING_TAG: training_id,
             MODEL_TAG: identity.model_id,
             **({ISSUE_TAG: str(identity.issue)} if identity.issue is not None else {}),
         },
     )
 
 
-def _after(context: RunStatusSensorContext, error: str | None) -> None:
-    platform = Platform()
-    training_id = training_id_in(context.instance, context.dagster_run.run_id)
-    if context.dagster_run.job_name == PROPOSE_JOB and error is None:
-        issue = platform.ledger.identity(training_id).issue
-        platform.thread.propose(training_id, f"mlops run {issue}")
-    elif run_state(context.instance, training_id, context.dagster_run.job_name) in ("failed", "succeeded") or error is None:
-        close_training(platform, training_id, error)
+def _command_is_at_it(platform: Platform, training_id: str) -> bool:
+    approval = platform.front_desk.require_approved(training_id)
+    return approval.how == "command" and datetime.now(UTC) - datetime.fromisoformat(approval.at) < COMMAND_GRACE
+
+
+def _conclude(instance: DagsterInstance, platform: Platform, identity: TrainingIdentity, job: str) -> None:
+    run = runs_of(instance, identity.training_id, job)[0]
+    error = failure_of(instance, run.run_id) if run.status == DagsterRunStatus.FAILURE else None
+    close_training(platform, identity.training_id, error)
+
+
+def _ended(context: RunStatusSensorContext) -> None:
+    """After a run that belongs to a training: post its proposal, close it, or leave it to be carried on."""
+    platform, instance, run = Platform(), context.instance, context.dagster_run
+    training_id = training_id_in(instance, run.run_id)
+    if not platform.ledger.knows(training_id) or platform.ledger.is_reported(training_id):
+        return
+    if run.status == DagsterRunStatus.FAILURE:
+        _failed(instance, platform, platform.ledger.identity(training_id), run.job_name, run.run_id)
+    elif run.status == DagsterRunStatus.SUCCESS and run.job_name == PROPOSE_JOB:
+        plan = platform.front_desk.plan(training_id)
+        if plan is not None and platform.ledger.approval(training_id, plan.digest) is None:
+            platform.thread.propose(training_id, f"mlops run {platform.ledger.identity(training_id).issue}")
+    elif run.status == DagsterRunStatus.SUCCESS and _reached_its_end(platform, training_id):
+        close_training(platform, training_id)
+    else:
+        platform.thread.leave(training_id)
+
+
+def _failed(instance: DagsterInstance, platform: Platform, identity: TrainingIdentity, job: str, run_id: str) -> None:
+    run = instance.get_run_by_id(run_id)
+    tagged = runs_of(instance, identity.training_id, job)
+    overtaken = bool(tagged) and tagged[0].run_id != run_id  # a later run of this training decides
+    retried = run is not None and was_interrupted(run) and not identity.is_retraining
+    if not overtaken and not retried:
+        close_training(platform, identity.training_id, failure_of(instance, run_id))
+
+
+def _reached_its_end(platform: Platform, training_id: str) -> bool:
+    last = (platform.ledger.reference(training_id, asset) for asset in ("endpoint", "operator_request"))
+    return any(reference is not None and reference.training_id == training_id for reference in last)
 
 
 @run_status_sensor(
     run_status=DagsterRunStatus.SUCCESS,
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=5,
-    description="Posts the proposal of a planned training; closes a training whose run succeeded.",
+    description="Posts the proposal of a planned training; closes a training that reached its endpoint or the operator.",
 )
 def run_succeeded(context: RunStatusSensorContext) -> None:
-    """After a run of a model-line job ends well."""
-    if context.dagster_run.job_name in (PROPOSE_JOB, TRAIN_JOB, RETRAIN_JOB):
-        _after(context, None)
+    """After a run ends well, *Materialize* in the UI included."""
+    _ended(context)
 
 
 @run_status_sensor(
@@ -122,9 +176,19 @@ def run_succeeded(context: RunStatusSensorContext) -> None:
     description="Reports a training whose run failed.",
 )
 def run_failed(context: RunStatusSensorContext) -> None:
-    """After a run of a model-line job fails."""
-    if context.dagster_run.job_name in (PROPOSE_JOB, TRAIN_JOB, RETRAIN_JOB):
-        _after(context, failure_of(context.instance, context.dagster_run.run_id))
+    """After a run fails."""
+    _ended(context)
+
+
+@run_status_sensor(
+    run_status=DagsterRunStatus.CANCELED,
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=30,
+    description="Takes the label of a running training away from an issue whose run a person has cancelled.",
+)
+def run_cancelled(context: RunStatusSensorContext) -> None:
+    """After a person cancels a run."""
+    _ended(context)
 
 
 def issue_sensors(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[SensorDefinition]:
@@ -138,4 +202,4 @@ def issue_sensors(jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[SensorDe
         required_resource_keys={"platform"},
         description="Reads open issues labelled mlops:train, proposes plans, and starts what has been approved.",
     )
-    return [reader, run_succeeded, run_failed]
+    return [reader, run_succeeded, run_failed, run_cancelled]

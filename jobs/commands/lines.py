@@ -38,7 +38,8 @@ def trainings(line: str, quiet: bool) -> Any:
     from resources.platform import Platform
 
     platform = Platform()
-    platform.ledger.line(line)
+    if not platform.ledger.trainings(line):
+        platform.ledger.line(line)
     data = []
     rows = []
     for training_id in platform.ledger.trainings(line):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,97 +63,28 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
 
     An endpoint that is down is started first.
     """
-    import json
-
+    from jobs.rows import conform, read_rows
     from jobs.terminal import table
     from resources.platform import Platform
 
     platform = Platform()
     where = environment_of(platform, line, environment)
-    rows = read_rows(file)
+    rows, as_text = read_rows(file)
+    if as_text:
+        rows, unknown = conform(rows, platform.endpoints.signature(line, where))
+        if unknown:
+            click.echo(f"not inputs of this model, left out: {', '.join(unknown)}", err=True)
     platform.endpoints.ensure(line, where)
     answer = platform.endpoints.predict(line, where, rows)
     predictions = answer["predictions"]
 
     def text() -> str:
-        shown = []
-        for prediction in predictions:
-            if "label" in prediction:
-                label = prediction["label"]
-                shown.append((str(label), f"{prediction['probabilities'][label]:.4f}"))
-            else:
-                shown.append((f"{prediction['value']:.6g}", "")) if "value" in prediction else shown.append(
-                    (json.dumps(prediction), "")
-                )
-        return table(("prediction", "probability"), shown)
+        labelled = [(p["label"], f"{p['probabilities'][p['label']]:.4f}") for p in predictions if "label" in p]
+        if labelled:
+            return table(("prediction", "probability"), labelled)
+        return table(("prediction",), [(f"{p['value']:.6g}",) for p in predictions])
 
     return answer, text
-
-
-def read_rows(file: Path) -> list[dict[str, Any]]:
-    """Rows of a CSV or JSON file as request objects; CSV cells become numbers where they are numbers, empty ones null.
-
-    Raises:
-        UserError: the file is missing, not UTF-8, or holds no rows of either format.
-    """
-    from mlops_assets.errors import UserError
-
-    if str(file) != "-" and not file.is_file():
-        raise UserError("there is no such file", field="FILE", given=file, next_step="give a CSV or JSON file of rows")
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            "the file is not UTF-8 text", field="FILE", given=f"{file}, byte {error.start}", next_step="save it as UTF-8"
-        ) from error
-    return _json_rows(text, file) if text.lstrip().startswith(("{", "[")) else _csv_rows(text, file)
-
-
-def _json_rows(text: str, file: Path) -> list[dict[str, Any]]:
-    import json
-
-    from mlops_assets.errors import UserError
-
-    try:
-        content = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError("the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}") from error
-    if isinstance(content, dict):
-        content = content.get("rows", [content])
-    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content) or not content:
-        raise UserError(
-            "the JSON holds no rows",
-            field="FILE",
-            given=str(file),
-            allowed=['{"column": value}', "[{…}, {…}]", '{"rows": […]}'],
-        )
-    return content
-
-
-def _csv_rows(text: str, file: Path) -> list[dict[str, Any]]:
-    import csv
-    import io
-
-    from mlops_assets.errors import UserError
-
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        rows = [{name: _cell(value) for name, value in row.items() if name is not None} for row in reader]
-    except csv.Error as error:
-        raise UserError("the file is not valid CSV", field="FILE", given=f"{file}, line {reader.line_num}: {error}") from error
-    if not rows:
-        raise UserError("the file holds no rows", field="FILE", given=str(file), next_step="a header line and at least one row")
-    return rows
-
-
-def _cell(text: str | None) -> float | str | None:
-    if text is None or not text.strip():
-        return None
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 @cli.command("rollback")

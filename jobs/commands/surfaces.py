@@ -61,9 +61,9 @@ def demo(japanese: bool, quiet: bool) -> Any:
                 "",
                 f"From issue to answering endpoint: {seconds:.1f} s",
                 "",
-                "  make ui          lineage, metrics and figures in Dagster, http://127.0.0.1:3000",
-                "  make mlflow-ui   runs and model versions in MLflow, http://127.0.0.1:5000",
-                f"  mlops thread {issue.number}   the thread again;  mlops --help for the rest",
+                "  make ui          lineage, metrics, figures    http://127.0.0.1:3000",
+                "  make mlflow-ui   runs and model versions      http://127.0.0.1:5000",
+                f"  mlops thread {issue.number}   the thread again; mlops --help for the rest",
             ]
         )
 

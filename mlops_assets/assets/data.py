@@ -21,6 +21,7 @@ from mlops_assets.reports.language import sentence
 from mlops_assets.request.digest import sha256_of
 from mlops_assets.request.plan import Plan
 from resources.artifacts import Artifact
+from resources.ledger import LineConfiguration
 from resources.platform import Platform
 
 #: Rules that stop a training, and rules that only speak; see mlops_assets.data.quality.
@@ -62,8 +63,10 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetChe
     approved = plan.read("plan.json", Plan)
     request = approved.request
     with Step(context, platform, "dataset", "data", plan=plan) as step:
-        if plan.reference.training_id == step.training_id:
-            platform.front_desk.require_approved(step.training_id)
+        platform.front_desk.require_approved(step.training_id)
+        platform.ledger.configure_line(
+            LineConfiguration(model_id=step.line, request=request, issue=step.identity.issue, training_id=step.training_id)
+        )
         source = platform.catalogue.folder(approved.dataset_id, approved.dataset_version)
         version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
         try:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dagster import AssetExecutionContext, AssetOut, MaterializeResult, MetadataValue, Output, asset, multi_asset
 
-from mlops_assets.assets.metadata import Metadata, figure, numbers, table
+from mlops_assets.assets.metadata import Metadata, bar_table, confusion_table, figure, numbers, table
 from mlops_assets.assets.step import Step
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.gate import decide_gate
@@ -44,17 +44,32 @@ def evaluation(
                 rows=summary.rows,
             )
         )
-        per_class = [(name, *(f"{value:.4f}" for value in values.values())) for name, values in summary.per_class.items()]
-        headers = ("class", *next(iter(summary.per_class.values()), {}))
         return MaterializeResult(
             value=step.finished or step.staged(f"evaluations/{step.training_id}"),
             metadata={
                 **numbers(summary.metrics),
                 **numbers({"test_rows": summary.rows}),
-                **({"per_class": table(headers, per_class)} if per_class else {}),
-                **{name.removesuffix(".png"): figure(step.folder / name) for name in summary.figures},
+                **_at_a_glance(summary),
+                **{f"figure_{name.removesuffix('.png')}": figure(step.folder / name) for name in summary.figures},
             },
         )
+
+
+def _at_a_glance(summary: EvaluationSummary) -> Metadata:
+    shown: Metadata = {}
+    if summary.confusion_matrix:
+        shown["confusion_matrix"] = confusion_table(summary.classes, summary.confusion_matrix)
+    if summary.per_class:
+        metrics = list(next(iter(summary.per_class.values())))
+        metrics = [name for name in metrics if name != "support"] + [name for name in metrics if name == "support"]
+        rows = [
+            (name, *("-" if m not in v else int(v[m]) if m == "support" else round(v[m], 4) for m in metrics))
+            for name, v in summary.per_class.items()
+        ]
+        shown["per_class"] = table(("class", *("rows" if m == "support" else m for m in metrics)), rows)
+    if summary.importance:
+        shown["importance"] = bar_table(summary.importance, ("feature", "importance"))
+    return shown
 
 
 @multi_asset(

@@ -4,7 +4,7 @@ import shutil
 
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
 
-from mlops_assets.assets.metadata import numbers
+from mlops_assets.assets.metadata import numbers, sparklines
 from mlops_assets.assets.step import Step
 from mlops_assets.errors import ComputeInterrupted
 from mlops_assets.partitions import model_lines
@@ -45,6 +45,7 @@ def model(context: AssetExecutionContext, plan: Artifact, features: Artifact) ->
             metadata={
                 **numbers(summary.metrics),
                 **numbers({"training_seconds": summary.seconds, "iterations": summary.iterations}),
+                **({"learning_curves": sparklines(summary.curves)} if summary.curves else {}),
                 "hyperparameters": MetadataValue.json(dict(summary.hyperparameters)),
                 "log": MetadataValue.path(platform.store.uri(f"logs/{step.training_id}/training.log")),
             },

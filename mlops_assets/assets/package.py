@@ -60,7 +60,7 @@ def package(
             dataset_version=dataset.read("dataset.json", PreparedDataset).version,
             plan_digest=approved.digest,
             code_version=approved.code_version,
-            created_at=platform.ledger.identity(plan.reference.training_id).created_at,
+            created_at=step.identity.created_at,
         )
         step.folder.rmdir()  # a package is made under a temporary name and moved here whole
         manifest = build_package(export, metadata, step.folder)

@@ -5,12 +5,10 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ass
 from mlops_assets.assets.metadata import numbers
 from mlops_assets.assets.step import Step
 from mlops_assets.data.dataset import DatasetVersion
-from mlops_assets.errors import NotFound
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.request.schema import TrainingRequest
 from resources.artifacts import Artifact
-from resources.ledger import LineConfiguration
 from resources.platform import Platform
 
 
@@ -25,14 +23,9 @@ def training_request(context: AssetExecutionContext) -> MaterializeResult[object
     """The request of this run's training; a run started in the UI trains the line's current configuration again."""
     platform: Platform = context.resources.platform
     with Step(context, platform, "training_request", "request") as step:
-        try:
-            identity = platform.ledger.identity(step.training_id)
-        except NotFound:
-            identity = platform.front_desk.retrain(step.line, step.training_id)
+        identity = platform.ledger.identity(step.training_id)
         request = platform.ledger.request(step.training_id)
-        platform.ledger.configure_line(
-            LineConfiguration(model_id=identity.model_id, request=request, issue=identity.issue, training_id=identity.training_id)
-        )
+        platform.ledger.join_line(identity.model_id, identity.training_id)
         step.write("request.json", request)
         step.write("identity.json", identity)
         step.done(

@@ -19,6 +19,7 @@ from mlops_assets.reports.record import Phase
 from mlops_assets.request.schema import Frozen
 from resources.artifacts import Artifact, Staged, training_id_in
 from resources.platform import Platform
+from resources.runs import claim_run
 
 
 class Step:
@@ -31,13 +32,16 @@ class Step:
         self.inputs = inputs
         self.line = context.partition_key
         self.training_id = training_id_in(context.instance, context.run_id)
-        self.folder = platform.scratch / self.training_id / asset
+        # One folder a run: should two runs of a training ever overlap, neither takes away what the other is publishing.
+        self.folder = platform.scratch / self.training_id / context.run_id[:8] / asset
         self._asset = asset
         self._phase = phase
         self._context = context
         self._settled = False
 
     def __enter__(self) -> Step:
+        claim_run(self._context.instance, self._context.run)
+        self.identity = self.platform.front_desk.begin(self.line, self.training_id)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self._phase is not None and self.finished is None:

@@ -15,6 +15,7 @@ A cell counts as missing if, after white space on both sides is removed, it is e
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -88,12 +89,16 @@ def readings(raw: RawFile) -> tuple[Reading, ...]:
     return tuple(found)
 
 
-def present_cells(raw: RawFile, stored: tuple[Reading, ...]) -> str:
-    """SQL of a table ``v0 … vN`` in file order in which a missing cell is NULL and text has no white space around it."""
+def present_cells(raw: RawFile, stored: tuple[Reading, ...], positions: Iterable[int] | None = None) -> str:
+    """SQL of a table ``v0 … vN`` in file order in which a missing cell is NULL and text has no white space around it.
+
+    ``positions`` are the columns wanted; None for all. In a very wide file a column that is not asked for costs planning.
+    """
     tokens = ", ".join(literal(token) for token in MISSING_TOKENS)
     longest = max(len(token) for token in MISSING_TOKENS)
     trimmed, cells = [], []
-    for i, reading in enumerate(stored):
+    for i in range(len(stored)) if positions is None else positions:
+        reading = stored[i]
         if reading == "text":
             trimmed.append(f"{_trimmed(f'CAST(c{i} AS VARCHAR)')} AS c{i}")
             cells.append(f"CASE WHEN length(c{i}) <= {longest} AND c{i} IN ({tokens}) THEN NULL ELSE c{i} END AS v{i}")
@@ -108,10 +113,9 @@ def present_cells(raw: RawFile, stored: tuple[Reading, ...]) -> str:
 
 def _trimmed(text: str) -> str:
     # trimming a set of characters is the slowest step of reading, and few cells need it: look at both ends first
-    wide = ", ".join(literal(character) for character in _WHITE_SPACE if ord(character) > 32)
-    first, last = f"left({text}, 1)", f"right({text}, 1)"
-    clean = f"{first} > ' ' AND {last} > ' ' AND {first} NOT IN ({wide}) AND {last} NOT IN ({wide})"
-    return f"CASE WHEN {clean} THEN {text} ELSE trim({text}, {literal(_WHITE_SPACE)}) END"
+    blanks = ", ".join(literal(character) for character in _WHITE_SPACE)
+    blank_end = f"left({text}, 1) IN ({blanks}) OR right({text}, 1) IN ({blanks})"
+    return f"CASE WHEN {blank_end} THEN trim({text}, {literal(_WHITE_SPACE)}) ELSE {text} END"
 
 
 def _number(cell: str, reading: Reading) -> str:
@@ -134,10 +138,9 @@ def column_types(connection: Any, raw: RawFile, entry: CatalogueEntry) -> tuple[
         duckdb.InvalidInputException: the text is no CSV with the header's number of fields.
     """
     stored = readings(raw)
-    table = present_cells(raw, stored)
     types = []
-    for i, found in enumerate(_count_cells(connection, raw, stored, table)):
-        name, cell = raw.names[i], f"v{i}"
+    for i, found in enumerate(_count_cells(connection, raw, stored)):
+        name, cell, table = raw.names[i], f"v{i}", present_cells(raw, stored, [i])
         kind = _kind(name, entry, found)
         if kind == "timestamp" and found.times < found.present:
             raise _no_time(connection, table, cell, _timestamp(cell, stored[i]), name)
@@ -172,18 +175,21 @@ def _kind(name: str, entry: CatalogueEntry, found: _Counts) -> ColumnKind:
     return "timestamp" if found.times == found.present else "category"
 
 
-def _count_cells(connection: Any, raw: RawFile, stored: tuple[Reading, ...], table: str) -> list[_Counts]:
+def _count_cells(connection: Any, raw: RawFile, stored: tuple[Reading, ...]) -> list[_Counts]:
     counts: list[_Counts] = []
     for start in range(0, len(stored), _GROUP):
+        group = range(start, min(start + _GROUP, len(stored)))
         inner, outer = [], []
-        for i in range(start, min(start + _GROUP, len(stored))):
+        for i in group:
             inner += [f"v{i}", f"{_number(f'v{i}', stored[i])} AS n{i}", f"{_timestamp(f'v{i}', stored[i])} AS t{i}"]
             distinct = "count(DISTINCT v{0})" if named_like_identifier(raw.names[i]) else "approx_count_distinct(v{0})"
             outer += [
                 f"count(v{i}), count(n{i}), count_if(isfinite(n{i})), count_if(n{i} = trunc(n{i})), count(t{i})",
                 distinct.format(i),
             ]
-        row = connection.execute(f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {table})").fetchone()
+        row = connection.execute(
+            f"SELECT {', '.join(outer)} FROM (SELECT {', '.join(inner)} FROM {present_cells(raw, stored, group)})"
+        ).fetchone()
         counts += [_Counts(*row[k : k + 6]) for k in range(0, len(row), 6)]
     return counts
 

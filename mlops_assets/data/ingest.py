@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
 from mlops_assets.data.engine import DEFAULT_MEMORY_LIMIT, engine, identifier, publish, scratch_folder, write_parquet
 from mlops_assets.data.raw_file import RawFile, check_records, convert_to_utf8, inspect
 from mlops_assets.data.statistics import MOST_CLASSES, class_counts, class_label, column_statistics, find_duplicates, typed_table
-from mlops_assets.errors import UserError
+from mlops_assets.errors import NotFound, UserError
 
 DATA = "data.parquet"
 VERSION = "version.json"
@@ -47,7 +48,13 @@ def ingest(raw: Path, entry: CatalogueEntry, out: Path, *, memory_limit: str = D
 
 
 def read_version(folder: Path) -> DatasetVersion:
-    """Read ``version.json`` of a dataset version folder."""
+    """Read ``version.json`` of a dataset version folder.
+
+    Raises:
+        NotFound: the folder holds no complete dataset version.
+    """
+    if not (folder / VERSION).is_file():
+        raise NotFound("there is no complete dataset version in this folder", given=folder, next_step="ingest the dataset again")
     return DatasetVersion.model_validate_json((folder / VERSION).read_bytes())
 
 
@@ -55,22 +62,22 @@ def _read_types(connection: Any, found: RawFile, entry: CatalogueEntry, scratch:
     """The file as DuckDB can read it, and its column types."""
     import duckdb
 
-    readable = found
-    if found.needs_conversion:
-        check_records(found)
-        readable = convert_to_utf8(found, scratch / "utf8.csv")
+    if found.format == "parquet":
+        return found, column_types(connection, found, entry)
+    if not found.needs_conversion:
+        # what DuckDB's strict reader refuses, Python's reader explains with the line; if it finds nothing wrong (mixed line
+        # ends, say), the file is written again in plain form
+        with suppress(duckdb.InvalidInputException):
+            return found, column_types(connection, found, entry)
+    check_records(found)
+    readable = convert_to_utf8(found, scratch / "utf8.csv")
     try:
         return readable, column_types(connection, readable, entry)
     except duckdb.InvalidInputException as error:
-        if readable.format != "csv" or readable is not found:
-            raise UserError(
-                f"the file cannot be read: {str(error).partition(chr(10))[0][:300]}", field="source", given=found.path
-            ) from error
-    # what DuckDB's strict reader refuses, Python's reader explains with the line; if it finds nothing wrong (mixed line
-    # ends, say), the file is written again in plain form
-    check_records(found)
-    readable = convert_to_utf8(found, scratch / "utf8.csv")
-    return readable, column_types(connection, readable, entry)
+        why = str(error).partition("\n")[0][:300]
+        raise UserError(
+            f"the file cannot be read: {why}", field="source", given=found.path, next_step="keep every line below 2 MB"
+        ) from error
 
 
 def _check_entry(entry: CatalogueEntry, names: Iterable[str]) -> None:

@@ -123,13 +123,17 @@ def _check(rule: Any, severity: Any, passed: bool, evidence: Mapping[str, float 
 def check_schema(version: DatasetVersion, request: TrainingRequest, previous: DatasetVersion | None) -> QualityCheck:
     """Stop: columns of the previous version and of the request are there, and of the same kind as before."""
     kinds = {column.name: column.kind for column in version.columns}
+    empty = {column.name for column in version.columns if column.missing == version.rows}
     evidence: Evidence = {}
     for column in previous.columns if previous is not None else ():
-        if column.name in request.preprocessing.drop_columns:
+        was_empty = previous is not None and column.missing == previous.rows
+        if column.name in request.preprocessing.drop_columns or (was_empty and column.name in kinds):
             continue
         if column.name not in kinds:
             evidence[column.name] = f"missing, was {column.kind}"
-        elif kinds[column.name] != column.kind and column.missing < (previous.rows if previous is not None else 0):
+        elif column.name in empty:
+            evidence[column.name] = f"no value, was {column.kind}"
+        elif kinds[column.name] != column.kind:
             evidence[column.name] = f"{kinds[column.name]}, was {column.kind}"
     options = request.preprocessing
     asked = [("drop_columns", name) for name in options.drop_columns]

@@ -41,7 +41,7 @@ _TEXTS: Final[dict[Language, dict[str, str]]] = {
         "dataset": "データセット",
         "version": "バージョン",
         "rows": "行数",
-        "columns": "列数",
+        "columns": "列",
         "bytes": "サイズ",
         "duplicates": "重複行",
         "newest": "最新の行",
@@ -83,6 +83,22 @@ _LIMITS_JA: Final = {
     "target": "分類は2クラス以上、回帰は値が変化する数値",
     "class_support": "各クラス3行以上、各分割に2クラス以上",
     "leakage": "単独で目的変数を決める列がない（0.999 以下）",
+}
+#: Figures that rules tell under a fixed name; everything else is the name of a column or class.
+_EVIDENCE_JA: Final = {
+    "column": "列",
+    "rows": "行数",
+    "missing": "欠損",
+    "kind": "種類",
+    "classes": "クラス数",
+    "minimum": "最小",
+    "maximum": "最大",
+    "rate": "割合",
+    "newest": "最新",
+    "age_hours": "経過時間",
+    "sampled_rows": "調べた行数",
+    "positive_class": "陽性クラス",
+    "rows_after_cleaning": "前処理後の行数",
 }
 _KINDS: Final[dict[Language, dict[ColumnKind, str]]] = {
     "en": {"number": "number", "category": "category", "timestamp": "timestamp", "identifier": "identifier"},
@@ -137,7 +153,12 @@ def escape(value: object) -> str:
 
 def _rule_row(check: QualityCheck, language: Language) -> str:
     sign = "✅" if check.passed else "⛔" if check.severity == "stop" else "⚠️"
-    found = "<br>".join(f"{escape(name)}: {_value(value)}" for name, value in check.evidence.items()) or "–"
+    words = _EVIDENCE_JA if language == "ja" else {}
+    shares = check.rule == "null_rate"
+    told = [
+        (words.get(name, escape(name)), _value(value, share=shares or name == "rate")) for name, value in check.evidence.items()
+    ]
+    found = "<br>".join(f"{name}: {value}" for name, value in told) or "–"
     limit = check.limit
     if language == "ja":
         limit = "宣言なし" if limit.startswith("no ") and check.rule != "leakage" else _LIMITS_JA.get(check.rule, limit)
@@ -146,7 +167,8 @@ def _rule_row(check: QualityCheck, language: Language) -> str:
 
 def _column_row(column: Column, rows: int, language: Language) -> str:
     if column.kind == "number" and column.minimum is not None and column.maximum is not None and column.mean is not None:
-        content = f"{column.minimum:,.6g} … {column.maximum:,.6g} ({_TEXTS[language]['mean']} {column.mean:,.6g})"
+        low, high, mean = (_number(value) for value in (column.minimum, column.maximum, column.mean))
+        content = f"{low} … {high} ({_TEXTS[language]['mean']} {mean})"
     elif column.missing == rows:
         content = _TEXTS[language]["all_missing"]
     else:
@@ -159,5 +181,11 @@ def _percent(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else "–"
 
 
-def _value(value: float | int | str | None) -> str:
-    return escape(f"{value:,.6g}" if isinstance(value, float) else "–" if value is None else value)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if 1e6 <= abs(value) < 1e15 else f"{value:,.6g}"
+
+
+def _value(value: float | int | str | None, *, share: bool) -> str:
+    if isinstance(value, str) or value is None:
+        return "–" if value is None else escape(value)
+    return f"{100 * value:.1f} %" if share else _number(value)

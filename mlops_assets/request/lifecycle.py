@@ -29,6 +29,10 @@ def body_digest(title: str, body: str) -> str:
     return sha256_of({"title": title.strip(), "body": body.replace("\r\n", "\n").strip()})
 
 
+RETRAINING = "retraining"
+"""``body_digest`` of a training that no issue wording asked for: the line's approved configuration again."""
+
+
 class TrainingIdentity(Frozen):
     """Which issue, in which wording and which attempt, a training belongs to. Created once, atomically."""
 
@@ -39,6 +43,11 @@ class TrainingIdentity(Frozen):
     attempt: int = Field(ge=1)
     created_at: str
     requested_by: str
+
+    @property
+    def is_retraining(self) -> bool:
+        """Whether this training repeats an approved configuration instead of answering an issue's wording."""
+        return self.body_digest == RETRAINING
 
 
 class Approval(Frozen):

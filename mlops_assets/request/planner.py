@@ -40,6 +40,8 @@ NOT_DONE_KEYS: Final = (
     "augmentation",
     "dataset_selection",
     "max_retry",
+    "aggregate_by_user",
+    "time_features",
 )
 
 #: A class is called rare when it has less than this part of an even share: under 20 % of the rows with two classes.
@@ -105,7 +107,7 @@ def make_plan(
         resources=dict(resources),
         cost_cap_usd=min(caps) if caps else None,
         estimated_cost_usd=0.0 if resources.get("compute") == "local" else None,
-        not_done=(*_without_columns(request, version), *not_done(request)),
+        not_done=(*not_done(request), *_without_columns(request, version)),
     )
 
 

@@ -33,10 +33,12 @@ from mlops_assets.serving.endpoint_state import (
 from mlops_assets.serving.package import ModelMetadata, verify
 from mlops_assets.serving.process import holder
 from mlops_assets.serving.switching import end_processes, move_back, settled, switch, write
+from mlops_assets.tasks.interface import Signature
 
 __all__ = [
     "DeploymentFailed",
     "EndpointStatus",
+    "active_signature",
     "deploy",
     "endpoint_folder",
     "endpoint_url",
@@ -212,6 +214,19 @@ def endpoint_url(root: Path, model_id: str, environment: str) -> str:
     folder = endpoint_folder(root, model_id, environment)
     state = read_state(folder)
     return state.url if state is not None else _no_endpoint(root, folder)
+
+
+def active_signature(root: Path, model_id: str, environment: str) -> Signature:
+    """Inputs and outputs of the version that the pointer names as active.
+
+    Raises:
+        NotFound: there is no such endpoint, or nothing is deployed there.
+    """
+    folder = endpoint_folder(root, model_id, environment)
+    state = read_state(folder)
+    if state is None or state.active is None:
+        _no_endpoint(root, folder)
+    return Signature.model_validate_json((folder / state.active.package / "signature.json").read_bytes())
 
 
 def _status_of(folder: Path) -> EndpointStatus:

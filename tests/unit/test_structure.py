@@ -47,6 +47,16 @@ def test_the_model_server_never_imports_dagster_or_training_libraries() -> None:
     assert found & {"dagster", "mlflow", "sklearn", "pandas", "xgboost", "duckdb"} == set()
 
 
+def test_listing_and_rolling_back_endpoints_need_no_dagster() -> None:
+    found = modules_after(
+        "import tempfile, pathlib\nfrom resources.platform import Platform\nfrom resources.settings import Settings\n"
+        "platform = Platform(Settings(home=pathlib.Path(tempfile.mkdtemp())))\n"
+        "import jobs.commands.servers\nfrom mlops_assets.serving.deployment import rollback\n"
+        "assert platform.endpoints.list() == [] and platform.tracker.current_actor()"
+    )
+    assert found & {"dagster", "mlflow", "sklearn", "pandas"} == set()
+
+
 def test_dagster_cloud_yaml_is_accepted_by_dagsters_own_loader() -> None:
     from dagster_cloud_cli.config.loader import load_dagster_cloud_yaml
 

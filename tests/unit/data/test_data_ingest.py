@@ -16,7 +16,7 @@ from mlops_assets.data.column_kinds import MISSING_TOKENS, named_like_identifier
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.data.engine import bytes_of, identifier, literal, scratch_folder
 from mlops_assets.data.ingest import ingest, read_version
-from mlops_assets.errors import UserError
+from mlops_assets.errors import NotFound, UserError
 
 
 def _kind(register: Any, cells: list[str], name: str = "x", **entry: Any) -> str:
@@ -201,6 +201,26 @@ def test_a_second_call_replaces_the_first_whole(register: Any, tmp_path: Path) -
     with pytest.raises(UserError):
         register("x,y\n1\n")
     assert read_version(folder) == again
+
+
+def test_absent_version_is_named(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no complete dataset version"):
+        read_version(tmp_path)
+
+
+def test_line_beyond_every_limit_is_refused(register: Any) -> None:
+    with pytest.raises(UserError, match=r"cannot be read"):
+        register("x,y\n" + "z" * 2_500_000 + ",1\n")
+
+
+def test_work_that_cannot_fit_the_memory_limit_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "in.csv"
+    columns = 3000
+    path.write_text(",".join(f"c{i}" for i in range(columns)) + "\n" + (",".join(["some text of a cell"] * columns) + "\n") * 700)
+    with pytest.raises(UserError, match="does not fit the memory limit") as caught:
+        ingest(path, CatalogueEntry(dataset_id="d", source="s"), tmp_path / "out", memory_limit="32MB")
+    assert caught.value.given == "32MB"
+    assert not list((tmp_path / "out").iterdir())
 
 
 @pytest.mark.parametrize(

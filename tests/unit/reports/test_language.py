@@ -38,7 +38,7 @@ PROBLEMS = words(
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
     "grpc auto_scaling deployment_target notifications custom_optimizations performance_profile augmentation "
-    "dataset_selection max_retry "
+    "dataset_selection max_retry aggregate_by_user time_features "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -46,7 +46,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "not_done": tuple(NOT_DONE),
     "suggestion": SUGGESTIONS,
     "suggestion_short": tuple(key for key in SUGGESTIONS if key != "more_data"),
-    "warning": ("time_features_without_timestamp", "aggregate_without_entity"),
+    "warning": ("time_features_without_timestamp", "aggregate_without_entity", "standardize_supersedes_normalize"),
     "phase": PHASES,
     "state": get_args(PhaseState),
     "outcome": get_args(Outcome),

@@ -183,17 +183,13 @@ class TestRefusedOnSightOfTheData:
             == "conflict"
         )
 
-    def test_derived_features_need_their_columns(self, churn):
+    def test_derived_features_without_their_columns_are_told_as_not_done(self, churn):
         body = CHURN + "data_preprocessing: {feature_engineering: [aggregate_by_user, time_features]}\n"
-        found = refused(body, churn)
-        assert {f: c for f, (c, _, _) in found.items()} == {
-            "data_preprocessing.entity_column": "missing",
-            "data_preprocessing.timestamp_column": "missing",
-        }
+        assert [item.key for item in plan_of(body, churn).not_done] == ["aggregate_by_user", "time_features"]
         declared = churn.model_copy(
             update={"entry": churn.entry.model_copy(update={"entity": "customerID", "timestamp": "signup"})}
         )
-        assert plan_of(body, declared).request.preprocessing.feature_engineering == ("aggregate_by_user", "time_features")
+        assert plan_of(body, declared).not_done == ()
 
     def test_classification_of_a_continuous_column(self, churn):
         assert refused(CHURN + "target: MonthlyCharges\n", churn) == {"task_type": ("not_allowed", "regression", ("regression",))}

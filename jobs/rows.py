@@ -1,0 +1,83 @@
+"""Rows that a person gives for prediction: reading CSV and JSON files, and seeing CSV cells with the model's eyes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlops_assets.errors import UserError
+
+if TYPE_CHECKING:
+    from mlops_assets.tasks.interface import Signature
+
+Rows = list[dict[str, Any]]
+
+
+def read_rows(file: Path) -> tuple[Rows, bool]:
+    """Rows of a CSV or JSON file (``-``: standard input), and whether they are CSV, whose cells are all text (empty: None).
+
+    Raises:
+        UserError: the file is missing, not UTF-8, or holds no rows of either format.
+    """
+    if str(file) != "-" and not file.is_file():
+        raise UserError("there is no such file", field="FILE", given=file, next_step="give a CSV or JSON file of rows")
+    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        given = f"{file}, byte {error.start}"
+        raise UserError("the file is not UTF-8 text", field="FILE", given=given, next_step="save it as UTF-8") from error
+    as_text = not text.lstrip().startswith(("{", "["))
+    rows = _csv_rows(text, file) if as_text else _json_rows(text, file)
+    if not rows:
+        raise UserError("the file holds no rows", field="FILE", given=str(file), next_step="a header line and at least one row")
+    return rows, as_text
+
+
+def _json_rows(text: str, file: Path) -> Rows:
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError("the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}") from error
+    if isinstance(content, dict):
+        content = content.get("rows", [content])
+    if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
+        allowed = ['{"column": value}', "[{…}, {…}]", '{"rows": […]}']
+        raise UserError("the JSON holds no rows", field="FILE", given=str(file), allowed=allowed)
+    return content
+
+
+def _csv_rows(text: str, file: Path) -> Rows:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    try:
+        return [{name: (cell or "").strip() or None for name, cell in row.items() if name is not None} for row in reader]
+    except csv.Error as error:
+        raise UserError("the file is not valid CSV", field="FILE", given=f"{file}, line {reader.line_num}: {error}") from error
+
+
+def conform(rows: Rows, signature: Signature) -> tuple[Rows, list[str]]:
+    """Rows of text cells as the model's inputs, and the columns that it does not know and that were left out.
+
+    Raises:
+        UserError: a cell of a number column is not a number.
+    """
+    kinds = {field.name: field.kind for field in signature.inputs}
+    conformed = [
+        {name: _cell(cell, kinds[name], name, position) for name, cell in row.items() if name in kinds}
+        for position, row in enumerate(rows, 1)
+    ]
+    return conformed, [name for name in rows[0] if name not in kinds]
+
+
+def _cell(cell: str | None, kind: str, column: str, position: int) -> float | str | None:
+    if cell is None or kind != "number":
+        return cell
+    try:
+        return float(cell)
+    except ValueError as error:
+        allowed = ["a number", "an empty cell"]
+        raise UserError(f"row {position} has text in a number column", field=column, given=cell, allowed=allowed) from error
