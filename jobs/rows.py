@@ -43,6 +43,8 @@ def _json_rows(text: str, file: Path) -> Rows:
         content = json.loads(text)
     except json.JSONDecodeError as error:
         raise UserError("the file is not valid JSON", field="FILE", given=f"{file}, line {error.lineno}: {error.msg}") from error
+    except RecursionError as error:
+        raise UserError("the JSON is nested too deeply for rows", field="FILE", given=str(file)) from error
     if isinstance(content, dict):
         content = content.get("rows", [content])
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):

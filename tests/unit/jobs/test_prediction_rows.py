@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs.commands.servers import read_rows
+from jobs.rows import conform, read_rows
 from mlops_assets.errors import UserError
+from mlops_assets.tasks.interface import InputField, Signature
 
 
 def written(folder: Path, content: bytes | str) -> Path:
@@ -23,19 +23,19 @@ def written(folder: Path, content: bytes | str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("content", "rows"),
+    ("content", "rows", "as_text"),
     [
-        ("a,b\n1,x\n2.5,\n", [{"a": 1.0, "b": "x"}, {"a": 2.5, "b": None}]),
-        ("\ufeffa,b\r\n1,x\r\n", [{"a": 1.0, "b": "x"}]),
-        ('a,b\n"x, y","two\nlines"\n', [{"a": "x, y", "b": "two\nlines"}]),
-        ('{"a": 1}', [{"a": 1}]),
-        ('  [{"a": 1}, {"a": null}]', [{"a": 1}, {"a": None}]),
-        ('{"rows": [{"a": "日本"}]}', [{"a": "日本"}]),
-        ("a\n 7 \n", [{"a": 7.0}]),
+        ("a,b\n1,x\n2.5,\n", [{"a": "1", "b": "x"}, {"a": "2.5", "b": None}], True),
+        ("\ufeffa,b\r\n1,x\r\n", [{"a": "1", "b": "x"}], True),
+        ('a,b\n"x, y","two\nlines"\n', [{"a": "x, y", "b": "two\nlines"}], True),
+        ("a\n 7 \n", [{"a": "7"}], True),
+        ('{"a": 1}', [{"a": 1}], False),
+        ('  [{"a": 1}, {"a": null}]', [{"a": 1}, {"a": None}], False),
+        ('{"rows": [{"a": "日本"}]}', [{"a": "日本"}], False),
     ],
 )
-def test_rows_of_either_format(tmp_path: Path, content: str, rows: list[dict[str, Any]]) -> None:
-    assert read_rows(written(tmp_path, content)) == rows
+def test_rows_of_either_format(tmp_path: Path, content: str, rows: list[dict[str, Any]], as_text: bool) -> None:
+    assert read_rows(written(tmp_path, content)) == (rows, as_text)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +47,7 @@ def test_rows_of_either_format(tmp_path: Path, content: str, rows: list[dict[str
         ("[1, 2]", "no rows"),
         ('{"rows": 3}', "no rows"),
         ("{not json", "not valid JSON"),
+        ("[" * 100_000, "nested too deeply"),
         (b"a\n\xff\xfe\n", "UTF-8"),
         ("a\n" + "x" * 200_000 + "\n", "not valid CSV"),
     ],
@@ -60,19 +61,35 @@ def test_a_missing_file_and_standard_input(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(UserError, match="no such file"):
         read_rows(tmp_path / "absent.csv")
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO("a\n名前\n".encode()), encoding="ascii"))
-    assert read_rows(Path("-")) == [{"a": "名前"}], "standard input is UTF-8 whatever the locale says"
+    assert read_rows(Path("-"))[0] == [{"a": "名前"}], "standard input is UTF-8 whatever the locale says"
 
 
 @given(st.lists(st.dictionaries(st.text(min_size=1), st.integers() | st.text() | st.none()), min_size=1))
 def test_json_rows_come_through_as_they_are(tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]) -> None:
     path = tmp_path_factory.mktemp("rows") / "rows.json"
     path.write_text(json.dumps(rows))
-    assert read_rows(path) == rows
+    assert read_rows(path) == (rows, False)
+
+
+SIGNATURE = Signature(
+    task_type="classification",
+    inputs=(InputField(name="age", kind="number", required=False), InputField(name="postcode", kind="string", required=False)),
+    classes=("no", "yes"),
+    target="churn",
+)
+
+
+def test_cells_become_what_the_model_reads_and_other_columns_are_named() -> None:
+    rows: list[dict[str, Any]] = [{"age": "41", "postcode": "01234", "note": "x"}, {"age": None, "postcode": None, "note": None}]
+    assert conform(rows, SIGNATURE) == ([{"age": 41.0, "postcode": "01234"}, {"age": None, "postcode": None}], ["note"])
+
+
+def test_text_in_a_number_column_is_told_with_its_row() -> None:
+    with pytest.raises(UserError, match="row 2") as told:
+        conform([{"age": "41"}, {"age": "old"}], SIGNATURE)
+    assert (told.value.field, told.value.given) == ("age", "old")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
-def test_numbers_keep_every_digit(tmp_path_factory: pytest.TempPathFactory, value: float) -> None:
-    path = tmp_path_factory.mktemp("rows") / "rows.csv"
-    path.write_text(f"a\n{value!r}\n")
-    (row,) = read_rows(path)
-    assert math.isclose(row["a"], value, rel_tol=0.0, abs_tol=0.0)
+def test_numbers_keep_every_digit(value: float) -> None:
+    assert conform([{"age": repr(value)}], SIGNATURE)[0] == [{"age": value}]
