@@ -36,7 +36,9 @@ def is_alive(process: str) -> bool:
     """Whether the process of ``this_process`` is still running."""
     number, _, created = process.partition(":")
     try:
-        return f"{psutil.Process(int(number)).create_time():.2f}" == created
+        found = psutil.Process(int(number))
+        # A killed run worker stays a zombie for as long as the code server that started it does not ask for its exit code.
+        return f"{found.create_time():.2f}" == created and found.status() != psutil.STATUS_ZOMBIE
     except (psutil.NoSuchProcess, ValueError):
         return False
 
