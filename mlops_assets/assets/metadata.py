@@ -70,7 +70,7 @@ def bar_table(values: Mapping[str, float], headers: Sequence[str], count: int = 
     return MetadataValue.md(_inline_table((*headers, ""), rows))
 
 
-def sparklines(curves: Mapping[str, Sequence[float]], width: int = 16) -> MetadataValue:
+def sparklines(curves: Mapping[str, Sequence[float]], width: int = 12) -> MetadataValue:
     """One line a learning curve: its course, and first, best and last value with the iteration (from 1) of the best."""
     rows = []
     for name, values in curves.items():
