@@ -65,6 +65,9 @@ class Runner:
                 self._platform.front_desk.read(issue)
                 continue
             identity = self._platform.ledger.identity(state.training_id or "")
+            if action == "approve" and plan_only:  # asked for a plan only, an issue that approves itself stops here too
+                self._platform.thread.propose(identity.training_id, f"mlops run {number}")
+                return None
             if action == "wait" and state.run != "running":
                 self._platform.thread.propose(identity.training_id, f"mlops run {number}")
                 if plan_only:

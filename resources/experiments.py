@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 CHAMPION: Final = "champion"
 VERSION_TAG: Final = "semantic_version"
 DIGEST_TAG: Final = "digest"
-#: MLflow's pages open an experiment of this kind on its runs, others on an empty overview of language-model traces.
-EXPERIMENT_TAGS: Final = {"mlflow.experimentKind": "custom_model_development"}
 #: MLflow's own limits of one `log_batch` call.
 PARAMETERS_A_BATCH: Final = 100
 METRICS_A_BATCH: Final = 1000
@@ -146,7 +144,13 @@ class MlflowTracker:
             tags = {VERSION_TAG: version, DIGEST_TAG: digest, TRAINING_ID_TAG: training_id}
             location, logged_id = _log_model(client, package, run_id, model_id, tags)
             made = client.create_model_version(
-                model_id, source=location, run_id=run_id, tags=tags, model_id=logged_id, await_creation_for=0
+                model_id,
+                source=location,
+                run_id=run_id,
+                tags=tags,
+                description=f"{version} of {training_id}",  # MLflow's table of versions cuts tags short
+                model_id=logged_id,
+                await_creation_for=0,
             )
             return str(made.version)
 
@@ -193,7 +197,7 @@ class MlflowTracker:
             if self._artifact_root is not None:
                 # Quoted and prefixed: a name is a requester's text and must stay one folder below the root.
                 location = (self._artifact_root.absolute() / f"experiment-{quote(name, safe='')}").as_uri()
-            return str(client.create_experiment(name, artifact_location=location, tags=EXPERIMENT_TAGS))
+            return str(client.create_experiment(name, artifact_location=location))
         if known.lifecycle_stage == "deleted":
             client.restore_experiment(known.experiment_id)
         return str(known.experiment_id)

@@ -23,6 +23,7 @@ INTERRUPTED_TAG = "mlops/interrupted"
 UNCLAIMED_SECONDS = 300.0
 """A run that started this long ago and reached no step has lost its process: a first step begins within seconds."""
 _OPEN = [DagsterRunStatus.STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.CANCELING]
+_OWN_FAILURES = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE"}
 _QUEUED = [DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 
 
@@ -36,6 +37,7 @@ def is_alive(process: str) -> bool:
     number, _, created = process.partition(":")
     try:
         found = psutil.Process(int(number))
+        # A killed run worker stays a zombie for as long as the code server that started it does not ask for its exit code.
         # The time of creation is counted from the time of boot, which moves by a second when the clock is set.
         return found.status() != psutil.STATUS_ZOMBIE and abs(found.create_time() - float(created)) < 2.0
     except (psutil.NoSuchProcess, ValueError):
@@ -69,8 +71,12 @@ def _is_abandoned(instance: DagsterInstance, record: RunRecord) -> bool:
 
 
 def was_interrupted(run: DagsterRun) -> bool:
-    """Whether a failed run was ended from outside: its process was killed, or stopped together with the daemon."""
-    return INTERRUPTED_TAG in run.tags or run.tags.get(RUN_FAILURE_REASON_TAG) == "UNEXPECTED_TERMINATION"
+    """Whether a failed run was ended from outside: its process was killed, or stopped together with the daemon.
+
+    Dagster names a reason for every failure that the run itself noticed; ``reap`` and a code server that lost a run worker
+    give none.
+    """
+    return run.status == DagsterRunStatus.FAILURE and run.tags.get(RUN_FAILURE_REASON_TAG) not in _OWN_FAILURES
 
 
 def runs_of(instance: DagsterInstance, training_id: str, job: str) -> list[DagsterRun]:

@@ -70,7 +70,7 @@ def bar_table(values: Mapping[str, float], headers: Sequence[str], count: int = 
     return MetadataValue.md(_inline_table((*headers, ""), rows))
 
 
-def sparklines(curves: Mapping[str, Sequence[float]], width: int = 32) -> MetadataValue:
+def sparklines(curves: Mapping[str, Sequence[float]], width: int = 12) -> MetadataValue:
     """One line a learning curve: its course, and first, best and last value with the iteration (from 1) of the best."""
     rows = []
     for name, values in curves.items():
@@ -80,7 +80,7 @@ def sparklines(curves: Mapping[str, Sequence[float]], width: int = 32) -> Metada
             best = min(known) if lower else max(known)
             where = list(values).index(best) + 1
             course = _course(known, width)
-            rows.append([echo(name, 40), course, f"{known[0]:.4g}", f"{best:.4g} ({where})", f"{known[-1]:.4g}"])
+            rows.append([echo(name, 40), course, f"{known[0]:.3g}", f"{best:.3g} ({where})", f"{known[-1]:.3g}"])
     return MetadataValue.md(_inline_table(("curve", "course", "first", "best (iteration)", "last"), rows))
 
 

@@ -43,9 +43,9 @@ def model(context: AssetExecutionContext, plan: Artifact, features: Artifact) ->
         return MaterializeResult(
             value=made or step.staged(f"trainings/{step.training_id}/model"),
             metadata={
+                **({"learning_curves": sparklines(summary.curves)} if summary.curves else {}),
                 **numbers(summary.metrics),
                 **numbers({"training_seconds": summary.seconds, "iterations": summary.iterations}),
-                **({"learning_curves": sparklines(summary.curves)} if summary.curves else {}),
                 "hyperparameters": MetadataValue.json(dict(summary.hyperparameters)),
                 "log": MetadataValue.path(platform.store.uri(f"logs/{step.training_id}/training.log")),
             },
