@@ -65,9 +65,17 @@ def conform(rows: Rows, signature: Signature) -> tuple[Rows, list[str]]:
     """Rows of text cells as the model's inputs, and the columns that it does not know and that were left out.
 
     Raises:
-        UserError: a cell of a number column is not a number.
+        UserError: a cell of a number column is not a number, or no column at all is an input of the model.
     """
     kinds = {field.name: field.kind for field in signature.inputs}
+    if not kinds.keys() & rows[0].keys():
+        raise UserError(
+            "none of the columns is an input of this model",
+            field="FILE",
+            given=", ".join(list(rows[0])[:20]),
+            allowed=list(kinds)[:50],
+            next_step="name the columns in the first line",
+        )
     conformed = [
         {name: _cell(cell, kinds[name], name, position) for name, cell in row.items() if name in kinds}
         for position, row in enumerate(rows, 1)

@@ -84,6 +84,12 @@ def test_cells_become_what_the_model_reads_and_other_columns_are_named() -> None
     assert conform(rows, SIGNATURE) == ([{"age": 41.0, "postcode": "01234"}, {"age": None, "postcode": None}], ["note"])
 
 
+def test_a_table_without_any_input_of_the_model_is_refused() -> None:
+    with pytest.raises(UserError, match="none of the columns") as told:
+        conform([{"tenure": "41"}], SIGNATURE)
+    assert told.value.allowed == ("age", "postcode")
+
+
 def test_text_in_a_number_column_is_told_with_its_row() -> None:
     with pytest.raises(UserError, match="row 2") as told:
         conform([{"age": "41"}, {"age": "old"}], SIGNATURE)
