@@ -90,7 +90,10 @@ class TerminalProgress:
             took = f"{time.monotonic() - begun:5.1f} s" if begun is not None else " " * 7
             line = f"{MARKS[event.state]} {NAMES[event.phase]:<17} {took}  [dim]{escape(event.text)}[/]"
             whole = event.state == "failed" or not self._console.is_terminal
-            self._console.print(line, soft_wrap=whole, no_wrap=not whole, overflow="ellipsis")
+            if whole:
+                self._console.print(line, soft_wrap=True)
+            else:
+                self._console.print(line, no_wrap=True, overflow="ellipsis")
 
 
 def _copy_of_standard_error() -> TextIO:
