@@ -49,7 +49,7 @@ class Runner:
         issue = self._platform.tracker.issue(number)
         state = self._state(issue)
         if state.refused or (state.concluded and (again or self._ended_in_failure(state))):
-            self._another_attempt(issue, again=again)
+            self._another_attempt(issue, state.training_id, again=again)
         while True:
             issue = self._platform.tracker.issue(number)
             state = self._state(issue)
@@ -96,7 +96,7 @@ class Runner:
                 if self._proposed_again:
                     raise  # it changed within a minute: something is changing it all the time
                 self._proposed_again = True
-                self._another_attempt(issue, again=True)
+                self._another_attempt(issue, training_id, again=True)
                 return
             platform.thread.progress(training_id)
             self._execute(TRAIN_JOB, action, identity)
@@ -152,7 +152,7 @@ class Runner:
         record = self._platform.ledger.record(state.training_id) if state.training_id is not None else None
         return record is not None and record.outcome == "failed"
 
-    def _another_attempt(self, issue: Issue, *, again: bool) -> None:
+    def _another_attempt(self, issue: Issue, after: str | None, *, again: bool) -> None:
         from mlops_assets.request.lifecycle import body_digest
 
         earlier = self._platform.ledger.attempts(issue.number, body_digest(issue.title, issue.body))
@@ -166,7 +166,7 @@ class Runner:
                     next_step=f"edit the issue, or force another attempt with: mlops run {issue.number} --again",
                 )
         self._announce("read", "")
-        self._platform.front_desk.read(issue)
+        self._platform.front_desk.read(issue, after=after)
 
     def _error_of(self, training_id: str) -> str | None:
         from dagster import RunsFilter

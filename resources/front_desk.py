@@ -66,8 +66,11 @@ class FrontDesk:
             return self._platform.ledger.is_reported(attempts[-1].training_id)
         return self._platform.ledger.is_refused(issue.number, digest)
 
-    def read(self, issue: Issue) -> TrainingIdentity:
+    def read(self, issue: Issue, *, after: str | None = None) -> TrainingIdentity:
         """Validate an issue and give its present wording a training, or refuse it in one comment.
+
+        ``after`` is the training of this wording that the new one follows, None for the first. Where another process
+        has read the issue meanwhile, its training is returned: who decides at the same moment gets the same one.
 
         Raises:
             RequestInvalid: with every problem; the comment has been written and the label set.
@@ -81,6 +84,8 @@ class FrontDesk:
             platform.ledger.refuse(Refusal(issue=issue.number, body_digest=digest, problems=len(invalid.problems), at=now()))
             raise
         earlier = platform.ledger.attempts(issue.number, digest)
+        if earlier and earlier[-1].training_id != after:
+            return earlier[-1]
         identity = TrainingIdentity(
             training_id=new_training_id(),
             model_id=request.model_id,

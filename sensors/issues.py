@@ -87,7 +87,7 @@ def _may_train(platform: Platform, issue: Issue, identity: TrainingIdentity) -> 
         platform.front_desk.require_approved(identity.training_id)
     except NotApproved as changed:
         close_training(platform, identity.training_id, str(changed))
-        platform.front_desk.read(issue)
+        platform.front_desk.read(issue, after=identity.training_id)
         return False
     return True
 

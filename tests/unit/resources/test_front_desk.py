@@ -38,11 +38,13 @@ def planned(platform: Platform, identity: TrainingIdentity) -> str:
     return plan.digest
 
 
-def test_reading_an_issue_twice_before_it_ends_does_not_change_its_first_training(platform: Platform) -> None:
+def test_who_reads_an_issue_again_gets_the_same_training_and_another_one_only_after_it(platform: Platform) -> None:
     issue = opened(platform)
     first = platform.front_desk.read(issue)
-    second = platform.front_desk.read(issue)
+    assert platform.front_desk.read(issue) == first
+    second = platform.front_desk.read(issue, after=first.training_id)
     assert (first.attempt, second.attempt) == (1, 2)
+    assert platform.front_desk.read(issue, after=first.training_id) == second
     assert platform.ledger.identity(first.training_id) == first
 
 
@@ -127,5 +129,5 @@ def test_an_issue_is_settled_when_its_last_attempt_is_reported(platform: Platfor
     assert not platform.front_desk.is_settled(issue)
     platform.ledger.mark_reported(first.training_id)
     assert platform.front_desk.is_settled(issue)
-    platform.front_desk.read(issue)
+    platform.front_desk.read(issue, after=first.training_id)
     assert not platform.front_desk.is_settled(issue)
