@@ -24,6 +24,7 @@ benchmark: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -e .[bench] -c constraints.txt
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/serving.py
+	$(BIN)/python benchmarks/table.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
