@@ -246,9 +246,8 @@ class FolderTracker:
                 os.fsync(stream.fileno())
             temporary.chmod(0o644)
             temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        finally:
+            temporary.unlink(missing_ok=True)  # there is none once it has been renamed
         folder = os.open(self.folder, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -139,6 +139,5 @@ def write_atomically(path: Path, content: BaseModel) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(path)
-    except BaseException:
-        scratch.unlink(missing_ok=True)
-        raise
+    finally:
+        scratch.unlink(missing_ok=True)  # there is none once it has been renamed
