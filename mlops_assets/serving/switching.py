@@ -43,6 +43,8 @@ _RESTARTS = 2
 #: Exit codes of a process that somebody else ended.
 _FROM_OUTSIDE = (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGHUP)
 _POLL_SECONDS = 0.03
+#: How long an endpoint waits for the port that it had before; longer than a server needs to end on a busy machine.
+_OWN_PORT_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 
@@ -216,6 +218,10 @@ def running(root: Path, folder: Path, state: EndpointState, deadline: float) -> 
 
 
 def _with_port(root: Path, folder: Path, state: EndpointState) -> EndpointState:
+    # The endpoint's own server gives its lock back before the last of it, and with it the port, is gone.
+    patience = time.monotonic() + _OWN_PORT_SECONDS
+    while state.port and not port_is_free(state.host, state.port) and time.monotonic() < patience:
+        time.sleep(0.05)
     if state.port and port_is_free(state.host, state.port):
         return state
 
