@@ -177,7 +177,7 @@ def test_the_packaged_server_runs_with_its_own_code_and_only_what_requirements_l
         verify(package)  # serving writes nothing into the package
     finally:
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
+        assert process.wait(timeout=10) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
