@@ -27,7 +27,7 @@ from resources.runs import PROCESS_TAG, PROPOSE_JOB, TRAIN_JOB
 from resources.settings import Settings
 from resources.tracker import Issue
 
-pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("daemon")]  # one daemon for all
+pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 ROOT = Path(__file__).resolve().parents[2]
 LINE = ("training_request", "plan", "dataset", "features", "model", "evaluation")

@@ -24,7 +24,7 @@ from mlops_assets.reports.report import history_files
 from resources.history import HistoryRepository
 from resources.platform import Platform
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("loop")]
+pytestmark = [pytest.mark.service]
 
 LINE = "breast-cancer-random-forest"
 OUT_OF_REACH = """# Never good enough

@@ -24,7 +24,7 @@ from installation import Installation
 from mlops_assets.reports.record import TrainingRecord
 from resources.thread_file import read_thread
 
-pytestmark = [pytest.mark.slow, pytest.mark.service, pytest.mark.xdist_group("kills")]
+pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 SEED = 20261120
 KILLS = 20

@@ -37,7 +37,7 @@ from resources.endpoints import Endpoints, LocalEndpoints
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import fabricated
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("serving")]  # endpoints of one name derive one port
+pytestmark = [pytest.mark.service]
 WHO = {"who": "tester", "why": "test"}
 
 

@@ -22,7 +22,7 @@ from mlops_assets.serving.limits import MAX_BODY_BYTES, MAX_ROWS
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import fabricated
 
-pytestmark = [pytest.mark.service, pytest.mark.xdist_group("serving")]  # endpoints of one name derive one port
+pytestmark = [pytest.mark.service]
 JSON = {"content-type": "application/json"}
 REPOSITORY = Path(__file__).parents[2]
 
