@@ -13,7 +13,7 @@ import tempfile
 import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from mlops_assets.errors import NotFound, UserError
 from resources.thread_file import Entry, Thread, read_thread, write_thread
-from resources.tracker import Comment, Issue, Permission, Reaction
+from resources.tracker import Changes, Comment, Issue, Permission, Reaction
 
 #: Who writes the platform's own comments.
 PLATFORM: Final = "mlops"
@@ -72,6 +72,37 @@ class FolderTracker:
             if state in ("all", issue.state) and (label is None or label in issue.labels):
                 found.append(issue)
         return found
+
+    def changes(self, label: str, cursor: str | None) -> Changes:
+        """Issues whose file was written or put in place at or after the moment that the cursor names."""
+        since = int(cursor) if cursor is not None and cursor.isdecimal() else -1
+        latest, numbers = since, []
+        for number, path in sorted(self._paths().items()):
+            try:
+                written = path.stat().st_ctime_ns  # unlike mtime, a copy or a move of an old file counts as well
+                if written < since:
+                    continue
+                issue = self._issue(number, path, self._read(path))
+            except FileNotFoundError:
+                continue  # a person removed the file between the listing and now
+            latest = max(latest, written)
+            if label in issue.labels and (cursor is not None or issue.state == "open"):
+                numbers.append(number)
+        return Changes(tuple(numbers), str(latest) if latest >= 0 else "0")
+
+    def reactions(self, comments: Sequence[tuple[int, str]]) -> dict[tuple[int, str], tuple[tuple[str, Reaction], ...]]:
+        """Who reacted on the platform's comments; none on a comment or an issue that does not exist."""
+        found: dict[tuple[int, str], tuple[tuple[str, Reaction], ...]] = dict.fromkeys(comments, ())
+        paths = self._paths()
+        for number in {number for number, _ in comments} & set(paths):
+            with suppress(FileNotFoundError):
+                entries = self._read(paths[number]).entries
+                found |= {(number, e.marker): e.reactions for e in entries if e.marker and (number, e.marker) in found}
+        return found
+
+    def is_bot(self, actor: str) -> bool:
+        """No user of an operating system counts as a machine account, except the platform itself."""
+        return actor == PLATFORM
 
     def permission(self, actor: str) -> Permission:
         """`admin` for the operating system's owner of the folder, `read` for everybody else."""

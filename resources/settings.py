@@ -12,7 +12,7 @@ import tomllib
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from mlops_assets.errors import UserError
@@ -40,6 +40,30 @@ class Settings(BaseSettings):
     language: Literal["auto", "ja", "en"] = Field(default="auto", description="auto follows the issue's own text")
     actor: str | None = Field(default=None, description="who commands typed here act as; None: the operating system's user")
     endpoint_host: str = Field(default="127.0.0.1", description="address that model servers bind to")
+    tracker: Literal["folder", "github"] = Field(default="folder", description="where issues live")
+    github_repository: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9._-]+/[A-Za-z0-9._-]+$", description="`owner/name`; needed with `tracker = github`"
+    )
+    github_api_url: str = Field(default="https://api.github.com", description="another one for GitHub Enterprise Server")
+    github_token: SecretStr | None = Field(default=None, description="a token that may write issues and contents")
+    github_app_id: int | None = Field(default=None, description="a GitHub App instead of a token")
+    github_app_private_key: Path | None = Field(default=None, description="PEM file of the GitHub App")
+    github_app_installation: int | None = Field(default=None, description="None: the installation on the repository")
+    webhook_secret: SecretStr | None = Field(default=None, description="secret of the repository's webhook")
+    second_person: Literal["auto", "always", "never"] = Field(
+        default="auto",
+        description="whether production, or a cost above the cap, needs an approver other than the requester; auto: on GitHub",
+    )
+    slack_webhook_url: SecretStr | None = Field(default=None, description="incoming webhook of the Slack channel")
+    pagerduty_routing_key: SecretStr | None = Field(default=None, description="integration key of a PagerDuty Events v2 service")
+    pagerduty_url: str = Field(default="https://events.pagerduty.com/v2/enqueue", description="Events v2 address")
+    smtp_host: str | None = Field(default=None, description="mail server of the `email` channel")
+    smtp_port: int = Field(default=587, ge=1, le=65535)
+    smtp_user: str | None = Field(default=None)
+    smtp_password: SecretStr | None = Field(default=None)
+    smtp_security: Literal["starttls", "tls", "none"] = Field(default="starttls", description="none: a relay on this machine")
+    mail_from: str | None = Field(default=None, description="sender of mails")
+    mail_to: tuple[str, ...] = Field(default=(), description="recipients of mails")
     webserver_url: str = Field(default="http://127.0.0.1:3000", description="Dagster UI, for links")
     mlflow_url: str = Field(default="http://127.0.0.1:5000", description="MLflow UI, for links")
     cost_cap_usd: float | None = Field(
@@ -53,7 +77,7 @@ class Settings(BaseSettings):
         default=3, ge=0, le=10, description="further tries of a training process that was killed from outside"
     )
 
-    @field_validator("home", "history_folder")
+    @field_validator("home", "history_folder", "github_app_private_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().resolve()

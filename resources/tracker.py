@@ -16,7 +16,8 @@ Reaction = Literal["+1", "-1"]
 
 @dataclass(frozen=True)
 class Comment:
-    """One comment. ``marker`` is set on the platform's own comments and is their identity."""
+    """One comment. ``marker`` is set on the platform's own comments, and only on those: text of anybody else that looks like
+    a marker is text. It is their identity."""
 
     id: str
     author: str
@@ -43,6 +44,14 @@ class Issue:
     url: str = ""
 
 
+@dataclass(frozen=True)
+class Changes:
+    """What may have changed since a cursor; an issue may be named that did not, never the other way round."""
+
+    numbers: tuple[int, ...]
+    cursor: str
+
+
 class Tracker(Protocol):
     """Issues, comments, labels, reactions and permissions of one repository or folder."""
 
@@ -64,6 +73,23 @@ class Tracker(Protocol):
         """Issues in ascending number, without comments where that saves work."""
         ...
 
+    def changes(self, label: str, cursor: str | None) -> Changes:
+        """Numbers of issues, open or closed, with ``label`` that were opened, edited, commented on or closed since ``cursor``.
+
+        None asks for every open one. The cursor is opaque text of at most a few hundred characters; asking with the same one
+        again gives at least the same issues. Reactions change no issue: ``reactions`` asks for them. Where nothing is new this
+        costs at most one request.
+        """
+        ...
+
+    def reactions(self, comments: Sequence[tuple[int, str]]) -> dict[tuple[int, str], tuple[tuple[str, Reaction], ...]]:
+        """Who reacted with a thumb on the platform's comments, each named by its issue's number and its marker.
+
+        A comment that does not exist has no reactions. However many are asked for, where nothing is new this costs one request
+        in most ticks; a change is seen within a minute at the latest.
+        """
+        ...
+
     def upsert_comment(self, number: int, marker: str, body: str) -> Comment:
         """Create the platform's comment ``marker``, or replace its body; calling twice leaves one comment."""
         ...
@@ -82,6 +108,10 @@ class Tracker(Protocol):
 
     def permission(self, actor: str) -> Permission:
         """What ``actor`` may do now; asked at the moment of decision, never cached."""
+        ...
+
+    def is_bot(self, actor: str) -> bool:
+        """Whether ``actor`` is a machine account; it may not approve, whatever its permission."""
         ...
 
     def current_actor(self) -> str:

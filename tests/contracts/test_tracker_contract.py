@@ -149,3 +149,45 @@ def test_any_text_comes_back_as_written(tracker):
     }.items():
         tracker.upsert_comment(number, marker, text)
         assert {c.marker: c.body for c in tracker.issue(number).comments}[marker] == text
+
+
+def test_changes_name_what_was_opened_edited_or_commented_on_since_the_cursor(tracker):
+    first = tracker.open_issue("a", BODY, ["mlops:train"]).number
+    second = tracker.open_issue("b", BODY, ["mlops:train"]).number
+    tracker.open_issue("c", BODY, ["question"])
+    start = tracker.changes("mlops:train", None)
+    assert set(start.numbers) == {first, second}
+    tracker.add_comment(first, "/status")
+    after = tracker.changes("mlops:train", start.cursor)
+    assert first in after.numbers
+    again = tracker.changes("mlops:train", start.cursor)
+    assert set(after.numbers) <= set(again.numbers)  # a cursor that was not saved loses nothing
+
+
+def test_changes_name_nothing_but_the_latest_where_nothing_is_new(tracker):
+    for name in ("a", "b", "c"):
+        tracker.open_issue(name, BODY, ["mlops:train"])
+    cursor = tracker.changes("mlops:train", None).cursor
+    assert len(cursor) < 500
+    for _ in range(3):
+        found = tracker.changes("mlops:train", cursor)
+        cursor = found.cursor
+    assert len(found.numbers) <= 3
+    assert tracker.changes("mlops:train", cursor).cursor == cursor
+
+
+def test_reactions_are_those_on_the_comment_asked_for(tracker):
+    number = tracker.open_issue("a", BODY, ["mlops:train"]).number
+    tracker.upsert_comment(number, "training:t1", "a plan")
+    tracker.upsert_comment(number, "training:t2", "another plan")
+    asked = [(number, "training:t1"), (number, "training:t2"), (number, "training:t9")]
+    assert tracker.reactions(asked) == dict.fromkeys(asked, ())
+    tracker.react(number, "training:t1", "+1")
+    seen = tracker.reactions(asked)
+    assert seen[(number, "training:t1")] == ((tracker.current_actor(), "+1"),)
+    assert seen[(number, "training:t2")] == seen[(number, "training:t9")] == ()
+    assert tracker.reactions([]) == {}
+
+
+def test_whoever_types_here_is_no_bot(tracker):
+    assert not tracker.is_bot(tracker.current_actor())
