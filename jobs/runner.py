@@ -6,8 +6,9 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 
-from dagster import DagsterInstance, DagsterRunStatus, JobDefinition
+from dagster import DagsterInstance, JobDefinition
 from dagster._utils.warnings import PreviewWarning
 from filelock import FileLock
 
@@ -16,12 +17,16 @@ from mlops_assets.partitions import MODEL_LINES
 from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.request.lifecycle import Action, IssueState, TrainingIdentity, decide
 from resources.artifacts import ISSUE_TAG, MODEL_TAG, TRAINING_TAG
-from resources.closing import close_training
+from resources.attendant import Attendant
+from resources.conversation import Conversation
+from resources.front_desk import TRIGGER_LABEL
 from resources.platform import Platform
-from resources.runs import PROCESS_TAG, PROPOSE_JOB, TRAIN_JOB, failure_of, reap, run_state, this_process
+from resources.runs import PROCESS_TAG, PROPOSE_JOB, TRAIN_JOB, InstanceRuns, reap, this_process
 from resources.tracker import Issue
 
 POLL_SECONDS = 0.5
+APPROVALS = 2
+"""Plans that one command approves: the one it was started for, and one more where the code or the data changed meanwhile."""
 
 
 class Runner:
@@ -31,7 +36,9 @@ class Runner:
         self._platform = platform
         self._instance = instance
         self._announce = announce
-        self._proposed_again = False
+        self._runs = InstanceRuns(instance)
+        self._attendant = Attendant(platform, self._runs)
+        self._approved: set[str] = set()
 
     def carry(self, number: int, *, plan_only: bool = False, again: bool = False) -> TrainingRecord | None:
         """Take issue ``number`` as far as it goes: to an endpoint, to the operator, or to a proposal with ``plan_only``.
@@ -46,62 +53,49 @@ class Runner:
         """
         reap(self._instance)
         self._sweep()
-        issue = self._platform.tracker.issue(number)
-        state = self._state(issue)
+        issue = self._issue(number)
+        Conversation(self._platform, self._runs).answer(issue)
+        state = self._attendant.state(issue, ())
         if state.refused or (state.concluded and (again or self._ended_in_failure(state))):
             self._another_attempt(issue, state.training_id, again=again)
+        if state.training_id is None:
+            self._announce("read", "")
+        attendant = Attendant(self._platform, self._runs, approving=not plan_only)
         while True:
-            issue = self._platform.tracker.issue(number)
-            state = self._state(issue)
-            action = decide(state)
-            if action == "nothing":
-                self._sweep()
-                record = self._platform.ledger.record(state.training_id) if state.training_id is not None else None
-                if record is not None:
-                    self._keep_served(record)
-                return record
-            if action == "read":
-                self._announce(action, "")
-                self._platform.front_desk.read(issue)
-                continue
-            identity = self._platform.ledger.identity(state.training_id or "")
-            if action == "approve" and plan_only:  # asked for a plan only, an issue that approves itself stops here too
-                self._platform.thread.propose(identity.training_id, f"mlops run {number}")
-                return None
-            if action == "wait" and state.run != "running":
-                self._platform.thread.propose(identity.training_id, f"mlops run {number}")
+            task = attendant.attend(self._issue(number))
+            identity = task.identity
+            if identity is None or task.action == "nothing":
+                return self._concluded(identity)
+            if task.awaits_approval:
                 if plan_only:
                     return None
-                by = self._platform.tracker.current_actor()
-                self._announce("approve", by)
-                self._platform.front_desk.approve(identity.training_id, by, "command")
-            elif action == "wait":
+                self._approve(identity)
+            elif task.action in ("wait", "stop"):
                 time.sleep(POLL_SECONDS)  # another process is at it, unless it was killed meanwhile
                 reap(self._instance)
             else:
-                self._announce(action, identity.training_id)
-                self._act(action, issue, identity)
+                self._announce(task.action, identity.training_id)
+                self._execute(PROPOSE_JOB if task.action == "propose" else TRAIN_JOB, task.action, identity)
 
-    def _act(self, action: Action, issue: Issue, identity: TrainingIdentity) -> None:
-        platform, training_id = self._platform, identity.training_id
-        if action == "approve":
-            platform.front_desk.approve(training_id, issue.author, "auto_approve")
-        elif action == "propose":
-            self._execute(PROPOSE_JOB, action, identity)
-        elif action == "train":
-            try:
-                platform.front_desk.require_approved(training_id)
-            except NotApproved as changed:
-                close_training(platform, training_id, str(changed))
-                if self._proposed_again:
-                    raise  # it changed within a minute: something is changing it all the time
-                self._proposed_again = True
-                self._another_attempt(issue, training_id, again=True)
-                return
-            platform.thread.progress(training_id)
-            self._execute(TRAIN_JOB, action, identity)
-        elif action == "conclude":
-            close_training(platform, training_id, self._error_of(training_id))
+    def _issue(self, number: int) -> Issue:
+        """The issue as it is now; asked for by its number, it needs no label."""
+        issue = self._platform.tracker.issue(number)
+        return replace(issue, labels=issue.labels | {TRIGGER_LABEL})
+
+    def _approve(self, identity: TrainingIdentity) -> None:
+        by = self._platform.tracker.current_actor()
+        if len(self._approved) >= APPROVALS:
+            raise NotApproved("the plan changes within a minute again and again; what is changing it?")
+        self._announce("approve", by)
+        self._platform.front_desk.approve(identity.training_id, by, "command")
+        self._approved.add(identity.training_id)
+
+    def _concluded(self, identity: TrainingIdentity | None) -> TrainingRecord | None:
+        self._sweep()
+        record = self._platform.ledger.record(identity.training_id) if identity is not None else None
+        if record is not None:
+            self._keep_served(record)
+        return record
 
     def _execute(self, job: str, action: Action, identity: TrainingIdentity) -> None:
         """Run a job in this process, one at a time per model line; how it ended is in the instance.
@@ -113,7 +107,7 @@ class Runner:
         locks = self._platform.home / "locks"
         locks.mkdir(parents=True, exist_ok=True)
         with FileLock(locks / f"line-{identity.model_id}.lock"):
-            state = self._state(self._platform.tracker.issue(identity.issue)) if identity.issue is not None else None
+            state = self._attendant.state(self._issue(identity.issue), ()) if identity.issue is not None else None
             if state is not None and (state.training_id, decide(state)) != (identity.training_id, action):
                 return
             self._instance.add_dynamic_partitions(MODEL_LINES, [identity.model_id])
@@ -135,9 +129,6 @@ class Runner:
                 **({ISSUE_TAG: str(identity.issue)} if identity.issue is not None else {}),
             },
         )
-
-    def _state(self, issue: Issue) -> IssueState:
-        return self._platform.front_desk.state(issue, lambda training, job: run_state(self._instance, training, job))
 
     def _keep_served(self, record: TrainingRecord) -> None:
         """Start the endpoint that this training stands behind, if its processes were killed since."""
@@ -167,14 +158,6 @@ class Runner:
                 )
         self._announce("read", "")
         self._platform.front_desk.read(issue, after=after)
-
-    def _error_of(self, training_id: str) -> str | None:
-        from dagster import RunsFilter
-
-        runs = self._instance.get_runs(RunsFilter(tags={TRAINING_TAG: training_id}), limit=1)
-        if runs and runs[0].status == DagsterRunStatus.FAILURE:
-            return failure_of(self._instance, runs[0].run_id)
-        return None
 
     def _sweep(self) -> None:
         """Remove scratch folders of trainings that are over."""

@@ -6,6 +6,7 @@ MlopsError
 │   ├── NotFound         a name that is not registered
 │   └── DataRejected     data that a blocking quality rule refuses
 ├── IntegrityError       stored bytes, a digest or a comparison does not hold
+├── TrainingStopped      somebody ended the training while it ran
 ├── NotApproved          a plan without a matching approval was about to run
 └── ComputeError         a training process failed
     └── ComputeInterrupted   it was stopped from outside; trying again may succeed
@@ -97,6 +98,10 @@ class IntegrityError(MlopsError):
 
 class NotApproved(MlopsError):
     """The plan about to run is not the plan that was approved."""
+
+
+class TrainingStopped(MlopsError):
+    """The training is not wanted any more: cancelled, rejected, or replaced by another."""
 
 
 class ComputeError(MlopsError):

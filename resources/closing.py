@@ -67,9 +67,12 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         "operator_request", "decision.json", GateDecision
     )
     endpoint = facts.read("endpoint", "endpoint.json", EndpointFacts)
+    stop = platform.ledger.stopped(training_id)
     outcome: Outcome = "failed"
-    if error is None and gate is not None:
+    if gate is not None and (endpoint is not None or not gate.passed) and error is None:
         outcome = "deployed" if gate.passed else "below_threshold"
+    elif stop is not None:
+        outcome = stop.reason
     return TrainingRecord(
         training_id=training_id,
         model_id=identity.model_id,
@@ -142,8 +145,13 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
     ledger = platform.ledger
     record = ledger.record(training_id)
     if record is None:
-        record = ledger.conclude(_registered(platform, build_record(platform, training_id, error)))
+        built = build_record(platform, training_id, error)
+        record = ledger.conclude(_registered(platform, built) if has_run(built) else built)
     if ledger.is_reported(training_id):
+        return record
+    if not has_run(record):
+        platform.thread.conclude(record, None)
+        ledger.mark_reported(training_id)
         return record
     ledger.join_line(record.model_id, training_id)
     pictures = {path.name: path.read_bytes() for path in _figures(platform, training_id)}
@@ -153,6 +161,11 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
     platform.thread.conclude(record, predict_example(platform, record))
     ledger.mark_reported(training_id)
     return record
+
+
+def has_run(record: TrainingRecord) -> bool:
+    """Whether a training got as far as to be part of its line's history: a plan that was only proposed did not."""
+    return record.outcome not in ("cancelled", "rejected", "superseded") or record.dataset is not None
 
 
 def _figures(platform: Platform, training_id: str) -> list[Path]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +48,7 @@ from resources.training_log import LogTail, last_lines
 CHANNELS: Final = (FEATURES_CHANNEL, REQUEST_CHANNEL)
 HOST: Final = "algo-1"
 STOP_SECONDS: Final = 5.0
+CHECK_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.05
 #: All that a training process inherits; credentials of the parent are not among it.
 INHERITED: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
@@ -67,6 +68,7 @@ class TrainingJob:
         request: what was approved.
         work_folder: where logs and results go; None: below the compute's own folder, named as the training.
         time_limit: seconds after which it is stopped; None: no limit.
+        check_wanted: called every second or so; what it raises ends the training process.
     """
 
     training_id: str
@@ -75,6 +77,7 @@ class TrainingJob:
     request: TrainingRequest
     work_folder: Path | None = None
     time_limit: float | None = None
+    check_wanted: Callable[[], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +278,7 @@ def _follow(
     Raises:
         ComputeError: the time limit is exceeded.
     """
+    checked = time.monotonic()
     while True:
         # Asked before reading, so that the last lines are read after the end.
         ended = process.poll() is not None
@@ -282,6 +286,9 @@ def _follow(
             on_progress(step.fraction, step.text, step.metrics)
         if ended:
             return
+        if job.check_wanted is not None and time.monotonic() - checked > CHECK_SECONDS:
+            job.check_wanted()
+            checked = time.monotonic()
         if job.time_limit is not None and time.monotonic() - started > job.time_limit:
             raise ComputeError(
                 f"{job.training_id} exceeded its time limit of {job.time_limit:g} s and was stopped; "

@@ -5,20 +5,23 @@ The same functions serve the command line and the sensors. Running the asset gra
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
+
+from pydantic import JsonValue
 
 from mlops_assets.code_version import code_version
 from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid, UserError
-from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest
+from mlops_assets.request.adjustment import adjusted
+from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest, decide
 from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.plan import Plan
 from mlops_assets.request.planner import make_plan
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.tasks.interface import installed_tasks, task_for
+from mlops_assets.tasks.interface import Algorithm, installed_tasks, task_for
 from resources.ledger import Refusal, new_training_id, now
-from resources.tracker import Issue
+from resources.tracker import Issue, Reaction
 
 if TYPE_CHECKING:
     from resources.platform import Platform
@@ -30,7 +33,7 @@ TRIGGER_LABEL = "mlops:train"
 
 
 RunLookup = Callable[[str, Literal["propose", "train"]], RunState]
-ApprovalWay = Literal["command", "reaction", "auto_approve", "retraining"]
+ApprovalWay = Literal["command", "reaction", "auto_approve", "operator", "retraining"]
 
 
 class FrontDesk:
@@ -39,23 +42,43 @@ class FrontDesk:
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
 
-    def state(self, issue: Issue, run_of: RunLookup) -> IssueState:
-        """What is known about an issue in its present wording; ``run_of`` tells how a training's run stands."""
+    def state(self, issue: Issue, run_of: RunLookup, thumbs: Sequence[tuple[str, Reaction]] | None = None) -> IssueState:
+        """What is known about an issue in its present wording.
+
+        Args:
+            run_of: tells how a training's run stands.
+            thumbs: reactions on the present proposal, where the caller has them; None asks the tracker if they matter.
+        """
         ledger = self._platform.ledger
+        wanted = issue.state == "open" and TRIGGER_LABEL in issue.labels
         digest = body_digest(issue.title, issue.body)
         attempts = ledger.attempts(issue.number, digest)
         if not attempts:
-            return IssueState(refused=ledger.is_refused(issue.number, digest))
-        training_id = attempts[-1].training_id
+            return IssueState(wanted=wanted, refused=ledger.is_refused(issue.number, digest))
+        identity = attempts[-1]
+        training_id = identity.training_id
         plan = self.plan(training_id)
         approval = ledger.approval(training_id, plan.digest) if plan is not None else None
-        return IssueState(
+        stop = ledger.stopped(training_id)
+        known = IssueState(
+            wanted=wanted,
             training_id=training_id,
             plan_digest=plan.digest if plan is not None else None,
             approved_digest=approval.plan_digest if approval is not None else None,
-            auto_approve=ledger.request(training_id).optimization.auto_approve,
+            stop=stop.reason if stop is not None else None,
             run=run_of(training_id, "train" if approval is not None else "propose"),
             concluded=ledger.is_reported(training_id),
+        )
+        if plan is None or decide(known) != "wait" or known.run == "running":
+            return known
+        if thumbs is None:
+            place = (issue.number, f"training:{training_id}")
+            thumbs = self._platform.tracker.reactions([place])[place]
+        decision = self._platform.approvals.decision(identity, plan, thumbs)
+        auto_approve = ledger.request(training_id).optimization.auto_approve
+        itself = decision.by is None and self._platform.approvals.by_itself(identity, plan, auto_approve=auto_approve)
+        return known.model_copy(
+            update={"verdict": decision.verdict, "decided_by": decision.by, "approves_itself": itself}
         )
 
     def is_settled(self, issue: Issue) -> bool:
@@ -78,7 +101,8 @@ class FrontDesk:
         platform = self._platform
         digest = body_digest(issue.title, issue.body)
         try:
-            request = self._validated(issue)
+            request = self._request_of(issue)
+            plan = self.make_plan(request)
         except RequestInvalid as invalid:
             platform.thread.refuse(issue, invalid)
             platform.ledger.refuse(Refusal(issue=issue.number, body_digest=digest, problems=len(invalid.problems), at=now()))
@@ -86,16 +110,44 @@ class FrontDesk:
         earlier = platform.ledger.attempts(issue.number, digest)
         if earlier and earlier[-1].training_id != after:
             return earlier[-1]
+        return self._allot(issue, digest, len(earlier) + 1, request, plan, by=issue.author)
+
+    def adjust(
+        self, issue: Issue, current: TrainingIdentity, changes: Mapping[str, JsonValue], *, by: str, comment: str
+    ) -> TrainingIdentity:
+        """Give the present wording of an issue another attempt with an operator's changes; the same comment gives the same one.
+
+        Raises:
+            RequestInvalid: the changes, or the request with them, cannot be carried out.
+        """
+        attempts = self._platform.ledger.attempts(issue.number, current.body_digest)
+        cause = f"comment:{comment}"
+        made = next((identity for identity in attempts if identity.cause == cause), None)
+        if made is not None:
+            return made
+        request = adjusted(self._platform.ledger.request(current.training_id), changes, offered=_offered())
+        plan = self.make_plan(request)
+        return self._allot(issue, current.body_digest, len(attempts) + 1, request, plan, by=by, cause=cause)
+
+    def _allot(
+        self, issue: Issue, digest: str, attempt: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
+    ) -> TrainingIdentity:
+        """Give an attempt its training and show people its plan at once; the graph makes the plan an asset afterwards."""
         identity = TrainingIdentity(
             training_id=new_training_id(),
             model_id=request.model_id,
             issue=issue.number,
             body_digest=digest,
-            attempt=len(earlier) + 1,
+            attempt=attempt,
             created_at=now(),
-            requested_by=issue.author,
+            requested_by=by,
+            cause=cause,
         )
-        return platform.ledger.allot(identity, request)
+        allotted = self._platform.ledger.allot(identity, request)
+        if allotted == identity:
+            self._platform.ledger.propose(allotted.training_id, plan)
+            self._platform.thread.propose(allotted.training_id)
+        return allotted
 
     def begin(self, model_id: str, training_id: str) -> TrainingIdentity:
         """The training that a step works for; a run that no issue asked for begins its training at its first step.
@@ -142,12 +194,10 @@ class FrontDesk:
             self.require_approved(training_id)
         return identity
 
-    def _validated(self, issue: Issue) -> TrainingRequest:
-        offered = [algorithm for task in installed_tasks().values() for algorithm in task.algorithms]
-        request = parse_issue(issue.title, issue.body, offered=offered)
+    def _request_of(self, issue: Issue) -> TrainingRequest:
+        request = parse_issue(issue.title, issue.body, offered=_offered())
         if self._platform.settings.language != "auto":
             request = request.model_copy(update={"language": self._platform.settings.language})
-        self.make_plan(request)
         return request
 
     def make_plan(self, request: TrainingRequest, version: DatasetVersion | None = None) -> Plan:
@@ -159,8 +209,8 @@ class FrontDesk:
         problems = []
         found = task_for(request.algorithm)
         if found is None:
-            offered = tuple(a.name for task in installed_tasks().values() for a in task.algorithms)
-            problems.append(Problem("algorithm", "algorithm_not_available", request.algorithm, offered))
+            names = tuple(algorithm.name for algorithm in _offered())
+            problems.append(Problem("algorithm", "algorithm_not_available", request.algorithm, names))
         if version is None:
             try:
                 version = self._platform.catalogue.current(request.dataset.dataset_id)
@@ -192,19 +242,27 @@ class FrontDesk:
             return None
         return Plan.model_validate_json((self._platform.store.checkout(reference.prefix) / "plan.json").read_bytes())
 
+    def shown_plan(self, training_id: str) -> Plan | None:
+        """The plan that people see: the asset, or what was written down for it before the graph has run."""
+        return self.plan(training_id) or self._platform.ledger.proposed(training_id)
+
+    def estimated_cost(self, training_id: str, plan: Plan) -> float | None:
+        """What the training is expected to cost in US dollars; None where nothing is known."""
+        return plan.estimated_cost_usd
+
     def approve(self, training_id: str, by: str, how: ApprovalWay) -> Approval:
         """Record that ``by`` approves the training's plan as it stands.
 
         Raises:
-            NotApproved: there is no plan yet, or ``by`` has no write permission where issues live.
+            NotApproved: there is no plan yet, or ``by`` may not approve it (see ``mlops_assets.request.authority``).
         """
         plan = self.plan(training_id)
         if plan is None:
             raise NotApproved(f"{training_id} has no plan that could be approved")
         if how != "retraining":
-            permission = self._platform.tracker.permission(by)
-            if permission not in ("write", "admin"):
-                raise NotApproved(f"{by} may not approve: permission is `{permission}`, needed is `write` or `admin`")
+            denial = self._platform.approvals.denied(by, self._platform.ledger.identity(training_id), plan)
+            if denial is not None:
+                raise NotApproved(f"{by} may not approve: {denial.explanation}")
         return self._platform.ledger.approve(training_id, Approval(plan_digest=plan.digest, by=by, at=now(), how=how))
 
     def require_approved(self, training_id: str) -> Approval:
@@ -244,6 +302,10 @@ class FrontDesk:
         return ledger.approve(
             training_id, Approval(plan_digest=plan.digest, by=identity.requested_by, at=now(), how="retraining")
         )
+
+
+def _offered() -> list[Algorithm]:
+    return [algorithm for task in installed_tasks().values() for algorithm in task.algorithms]
 
 
 def _processors() -> int:

@@ -15,7 +15,9 @@ from pydantic import Field
 
 from mlops_assets.errors import NotFound
 from mlops_assets.reports.record import PhaseProgress, TrainingRecord
-from mlops_assets.request.lifecycle import Approval, TrainingIdentity
+from mlops_assets.request.digest import sha256_of
+from mlops_assets.request.lifecycle import Approval, Stop, TrainingIdentity
+from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Frozen, TrainingRequest
 from resources.store import ObjectStore
 
@@ -40,6 +42,24 @@ class Refusal(Frozen):
     issue: int
     body_digest: str
     problems: int
+    at: str
+
+
+class Answered(Frozen):
+    """An operator's comment that has been carried out and answered; it is not looked at again."""
+
+    comment: str
+    by: str
+    command: str
+    at: str
+
+
+class Refused(Frozen):
+    """That a person's say on a plan was not accepted, and why, in a word of ``authority.Denial``."""
+
+    login: str
+    reason: str
+    permission: str
     at: str
 
 
@@ -72,9 +92,9 @@ def new_training_id(clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -
 class Ledger:
     """Reads and writes the facts about trainings; see the module docstring for what may change."""
 
-    def __init__(self, store: ObjectStore, tracker_kind: str) -> None:
+    def __init__(self, store: ObjectStore, tracker: str) -> None:
         self._store = store
-        self._issues = f"requests/{tracker_kind}"
+        self._issues = f"requests/{tracker}"
 
     def refuse(self, refusal: Refusal) -> None:
         """Remember that this wording was refused."""
@@ -88,6 +108,12 @@ class Ledger:
         """Trainings that this wording of an issue was given, first attempt first."""
         keys = [k for k in self._store.keys(f"{self._issues}/{issue}/{body_digest}") if "/attempt-" in k]
         return [TrainingIdentity.model_validate_json(self._store.get(key)) for key in keys]
+
+    def of_issue(self, issue: int) -> list[TrainingIdentity]:
+        """Every training that an issue was given, in any wording, oldest first."""
+        keys = [k for k in self._store.keys(f"{self._issues}/{issue}") if "/attempt-" in k]
+        found = [TrainingIdentity.model_validate_json(self._store.get(key)) for key in keys]
+        return sorted(found, key=lambda identity: (identity.created_at, identity.attempt, identity.training_id))
 
     def allot(self, identity: TrainingIdentity, request: TrainingRequest) -> TrainingIdentity:
         """Give an attempt its training, once: of two processes at the same moment both get the same one."""
@@ -134,6 +160,58 @@ class Ledger:
     def approval(self, training_id: str, plan_digest: str) -> Approval | None:
         """The approval of exactly this plan for this training, if there is one."""
         return self._optional(f"trainings/{training_id}/approvals/{plan_digest}.json", Approval)
+
+    def refused_says(self, training_id: str) -> list[Refused]:
+        """Everybody whose say on this plan was not accepted, by name."""
+        keys = self._store.keys(f"trainings/{training_id}/refused")
+        found = [Refused.model_validate_json(self._store.get(key)) for key in keys]
+        return sorted(found, key=lambda refused: refused.login)
+
+    def propose(self, training_id: str, plan: Plan) -> Plan:
+        """Write down the plan that is shown to people before the graph makes it an asset; the first one stands."""
+        key = f"trainings/{training_id}/proposed.json"
+        self._store.create(key, _json(plan))
+        return Plan.model_validate_json(self._store.get(key))
+
+    def proposed(self, training_id: str) -> Plan | None:
+        """The plan that people have been shown."""
+        return self._optional(f"trainings/{training_id}/proposed.json", Plan)
+
+    def stop(self, training_id: str, stop: Stop) -> Stop:
+        """Note that a training is not wanted any more; the first word stands."""
+        key = f"trainings/{training_id}/stop.json"
+        self._store.create(key, _json(stop))
+        return Stop.model_validate_json(self._store.get(key))
+
+    def stopped(self, training_id: str) -> Stop | None:
+        """Who said that this training is not wanted any more."""
+        return self._optional(f"trainings/{training_id}/stop.json", Stop)
+
+    def refuse_say(self, training_id: str, refused: Refused) -> None:
+        """Remember that a person's say on this plan was not accepted; asked again later, the answer may be another."""
+        self._store.put(f"trainings/{training_id}/refused/{sha256_of(refused.login)[:16]}.json", _json(refused))
+
+    def refused_say(self, training_id: str, login: str) -> Refused | None:
+        """When and why this person's say was last not accepted."""
+        return self._optional(f"trainings/{training_id}/refused/{sha256_of(login)[:16]}.json", Refused)
+
+    def is_answered(self, issue: int, comment: str) -> bool:
+        """Whether this comment of an issue has been carried out and answered."""
+        return self._store.exists(self._comment(issue, comment, "answered"))
+
+    def mark_answered(self, issue: int, answered: Answered) -> None:
+        """Note that a comment has been carried out and answered."""
+        self._store.create(self._comment(issue, answered.comment, "answered"), _json(answered))
+
+    def intend(self, issue: int, comment: str, what: str) -> str:
+        """Fix what a comment will do before it is done, so that doing it again does the same; the first word stands."""
+        key = self._comment(issue, comment, "intended")
+        self._store.create(key, what.encode())
+        return self._store.get(key).decode()
+
+    def _comment(self, issue: int, comment: str, what: str) -> str:
+        # Ids in a thread file may have been typed by hand: only their digest becomes part of a key.
+        return f"comments/{self._issues}/{issue}/{sha256_of(comment)[:20]}.{what}"
 
     def refer(self, reference: ArtifactReference) -> ArtifactReference:
         """Make an artifact the result of its asset in its training; the first one stands."""

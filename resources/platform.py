@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING
 from resources.settings import Settings, read_settings
 
 if TYPE_CHECKING:
+    from resources.approvals import Approvals
     from resources.board import ProgressBoard
     from resources.catalogue import Catalogue
     from resources.compute import LocalCompute
+    from resources.docket import Docket
     from resources.endpoints import LocalEndpoints
     from resources.experiments import MlflowTracker
     from resources.front_desk import FrontDesk
@@ -61,7 +63,12 @@ class Platform:
         """Facts about trainings."""
         from resources.ledger import Ledger
 
-        return Ledger(self.store, self.tracker.kind)
+        return Ledger(self.store, self.issue_space)
+
+    @property
+    def issue_space(self) -> str:
+        """Where issue numbers are counted; facts about the issues of two repositories never meet."""
+        return f"github/{self.settings.github_repository}" if self.settings.tracker == "github" else self.settings.tracker
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -126,6 +133,20 @@ class Platform:
         from resources.thread import Thread
 
         return Thread(self)
+
+    @cached_property
+    def approvals(self) -> Approvals:
+        """Whose word counts."""
+        from resources.approvals import Approvals
+
+        return Approvals(self)
+
+    @cached_property
+    def docket(self) -> Docket:
+        """Which issues a tick has to look at."""
+        from resources.docket import Docket
+
+        return Docket(self.store, self.issue_space)
 
     @cached_property
     def front_desk(self) -> FrontDesk:

@@ -120,3 +120,27 @@ def failure_of(instance: DagsterInstance, run_id: str) -> str:
     name, _, text = error.message.partition(": ")  # as a traceback ends: `package.module.NameOfTheError: text`
     is_ours = name.startswith(("mlops_assets.", "resources."))
     return (text if is_ours else error.message).strip()
+
+
+class InstanceRuns:
+    """How the runs of trainings stand in a Dagster instance; see ``attendant.Runs``."""
+
+    def __init__(self, instance: DagsterInstance) -> None:
+        self._instance = instance
+
+    def state(self, training_id: str, job: str) -> RunState:
+        """How the latest run of a job for a training stands."""
+        return run_state(self._instance, training_id, job)
+
+    def error(self, training_id: str) -> str | None:
+        """Why the latest run of a training failed; None if it did not."""
+        runs = self._instance.get_runs(RunsFilter(tags={TRAINING_TAG: training_id}), limit=1)
+        if runs and runs[0].status == DagsterRunStatus.FAILURE:
+            return failure_of(self._instance, runs[0].run_id)
+        return None
+
+
+def cancel_queued(instance: DagsterInstance, training_id: str) -> None:
+    """Take the runs of a training that is not wanted any more out of the queue; one that has begun ends itself at its next step."""
+    for run in instance.get_runs(RunsFilter(statuses=_QUEUED, tags={TRAINING_TAG: training_id})):
+        instance.report_run_canceled(run)

@@ -101,6 +101,15 @@ class ObjectStore:
             return False
         return True
 
+    def remove(self, key: str) -> None:
+        """Remove the object at ``key``; one that is not there is no error."""
+        import obstore
+
+        try:
+            obstore.delete(self._backend, key)
+        except FileNotFoundError:
+            return
+
     def keys(self, prefix: str) -> list[str]:
         """Keys below ``prefix/``, sorted."""
         import obstore

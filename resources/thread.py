@@ -5,13 +5,17 @@ What the comments say is ``mlops_assets.reports.comments``; this reads the facts
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from mlops_assets.errors import RequestInvalid
-from mlops_assets.reports import comments
+from mlops_assets.errors import MlopsError, RequestInvalid
+from mlops_assets.reports import comments, replies
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.proposal import proposal_comment
+from mlops_assets.request.authority import Denial
 from mlops_assets.request.language import detect_language
+from mlops_assets.request.lifecycle import TrainingIdentity
 from mlops_assets.request.vocabulary import Language
 from resources.front_desk import DONE, FAILED, INVALID, NEEDS_OPERATOR, RUNNING, STATE_LABELS
 from resources.tracker import Issue
@@ -23,31 +27,64 @@ if TYPE_CHECKING:
 OUTCOME_LABELS = {"deployed": DONE, "below_threshold": NEEDS_OPERATOR, "failed": FAILED}
 
 
+def outcome_label(record: TrainingRecord) -> str | None:
+    """The label that mirrors how a training ended; none for one that people have ended."""
+    if retries_exhausted(record):
+        return FAILED
+    return OUTCOME_LABELS.get(record.outcome)
+
+
+def retries_exhausted(record: TrainingRecord) -> bool:
+    """Whether a training stayed below its threshold and no further attempt is allowed (FR-032)."""
+    return record.outcome == "below_threshold" and record.attempt > record.request.max_retry
+
+
 class Thread:
     """Writes comments and state labels; every call is an upsert."""
 
     def __init__(self, platform: Platform) -> None:
         self._platform = platform
+        self._running: set[int] = set()
 
     def refuse(self, issue: Issue, invalid: RequestInvalid) -> None:
         """Answer an issue that cannot become a request, with every problem in one comment."""
-        language = self._language_of(issue)
+        language = self.language_of(issue)
         body = comments.refusal_comment(invalid.problems, invalid.corrected, language)
         self._platform.tracker.upsert_comment(issue.number, "refusal", body)
         self._label(issue.number, INVALID)
 
-    def propose(self, training_id: str, command: str) -> None:
-        """Post the plan of a training and say which command approves it."""
-        self._write(training_id, self._proposal(training_id, command))
+    def propose(self, training_id: str) -> None:
+        """Post the plan of a training and say how it is approved; nothing once somebody has approved or ended it."""
+        ledger = self._platform.ledger
+        plan = self._platform.front_desk.shown_plan(training_id)
+        if plan is None or ledger.approval(training_id, plan.digest) is not None or ledger.stopped(training_id) is not None:
+            return
+        self._write(training_id, self._proposal(training_id))
+        number = ledger.identity(training_id).issue
+        if number is not None:
+            self._label(number, None)
 
     def progress(self, training_id: str) -> None:
-        """Show the phase table above the (folded) proposal."""
+        """Show the phase table above the (folded) proposal, once the plan is approved.
+
+        A tracker that cannot be reached does not end a training: the next phase, or the report, catches up.
+        """
+        try:
+            self._progress(training_id)
+        except MlopsError as error:
+            logging.getLogger(__name__).warning("the progress of %s is not shown: %s", training_id, error)
+
+    def _progress(self, training_id: str) -> None:
+        plan = self._platform.front_desk.plan(training_id)
+        if plan is None or self._platform.ledger.approval(training_id, plan.digest) is None:
+            return  # the comment is the proposal until then
         language = self._platform.ledger.request(training_id).language
         table = comments.progress_comment(training_id, self._platform.board.phases(training_id), language)
         self._write(training_id, table + self._folded_proposal(training_id, language))
         number = self._platform.ledger.identity(training_id).issue
-        if number is not None:
+        if number is not None and number not in self._running:
             self._label(number, RUNNING)
+            self._running.add(number)
 
     def conclude(self, record: TrainingRecord, predict_example: str | None) -> None:
         """Replace the phase table by the result report."""
@@ -62,9 +99,8 @@ class Thread:
         )
         body = comments.result_comment(record, record.language, predict_example=predict_example, links=links)
         self._write(record.training_id, body + self._folded_proposal(record.training_id, record.language))
-        if record.issue is not None:
-            self._platform.tracker.set_labels(record.issue, remove=list(STATE_LABELS))
-            self._label(record.issue, OUTCOME_LABELS[record.outcome])
+        if record.issue is not None and record.outcome != "superseded":  # then the labels belong to the training that follows
+            self._label(record.issue, outcome_label(record))
 
     def leave(self, training_id: str) -> None:
         """After a run that made only a part, or was cancelled: the label tells again how the issue's last training ended."""
@@ -73,23 +109,33 @@ class Thread:
             return
         records = (self._platform.ledger.record(other) for other in reversed(self._platform.ledger.trainings(identity.model_id)))
         last = next((record for record in records if record is not None and record.issue == identity.issue), None)
-        self._platform.tracker.set_labels(
-            identity.issue, add=[OUTCOME_LABELS[last.outcome]] if last is not None else [], remove=[RUNNING]
-        )
+        self._label(identity.issue, outcome_label(last) if last is not None else None)
+
+    def deny(self, identity: TrainingIdentity, denials: Sequence[Denial]) -> None:
+        """Explain in one comment whose word on a plan does not count, and why."""
+        if identity.issue is not None:
+            language = self._platform.ledger.request(identity.training_id).language
+            body = replies.denied(denials, language)
+            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", body)
+
+    def reply(self, issue: Issue, comment: str, body: str) -> None:
+        """Answer one comment of a person."""
+        self._platform.tracker.upsert_comment(issue.number, f"reply:{comment}", body)
 
     def _folded_proposal(self, training_id: str, language: Language) -> str:
-        proposal = self._proposal(training_id, None)
+        proposal = self._proposal(training_id)
         if not proposal:
             return ""
         return f"\n\n<details>\n<summary>{sentence('heading.proposal', language)}</summary>\n\n{proposal}\n\n</details>"
 
-    def _proposal(self, training_id: str, command: str | None) -> str:
-        plan = self._platform.front_desk.plan(training_id)
+    def _proposal(self, training_id: str) -> str:
+        plan = self._platform.front_desk.shown_plan(training_id)
         if plan is None:
             return ""
         approval = self._platform.ledger.approval(training_id, plan.digest)
         language = plan.request.language
-        how = sentence("detail.approve_folder", language, command=command) if command is not None else ""
+        number = self._platform.ledger.identity(training_id).issue
+        how = sentence(f"detail.approve_{self._platform.settings.tracker}", language, command=f"mlops run {number}")
         return proposal_comment(plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how)
 
     def _write(self, training_id: str, body: str) -> None:
@@ -97,9 +143,12 @@ class Thread:
         if number is not None:
             self._platform.tracker.upsert_comment(number, f"training:{training_id}", body)
 
-    def _label(self, number: int, label: str) -> None:
-        self._platform.tracker.set_labels(number, add=[label], remove=[other for other in STATE_LABELS if other != label])
+    def _label(self, number: int, label: str | None) -> None:
+        """Make ``label`` the only one of the state labels."""
+        others = [other for other in STATE_LABELS if other != label]
+        self._platform.tracker.set_labels(number, add=[label] if label is not None else [], remove=others)
 
-    def _language_of(self, issue: Issue) -> Language:
+    def language_of(self, issue: Issue) -> Language:
+        """The language in which an issue is answered."""
         forced = self._platform.settings.language
         return detect_language(issue.title, issue.body) if forced == "auto" else forced

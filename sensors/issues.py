@@ -5,7 +5,7 @@ attempt of an issue, and a run key carries the training, the job and how often t
 starts nothing twice, and a run whose process was killed is started once more.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -22,74 +22,132 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mlops_assets.errors import MlopsError, NotApproved
+from mlops_assets.errors import MlopsError, RequestInvalid
 from mlops_assets.partitions import model_lines
-from mlops_assets.request.lifecycle import TrainingIdentity, decide
+from mlops_assets.request.lifecycle import TrainingIdentity
+from mlops_assets.request.schema import Frozen
 from resources.artifacts import ISSUE_TAG, MODEL_TAG, TRAINING_TAG, training_id_in
+from resources.attendant import Attendant
 from resources.closing import close_training
+from resources.conversation import Conversation
 from resources.front_desk import TRIGGER_LABEL
 from resources.platform import Platform
-from resources.runs import PROPOSE_JOB, TRAIN_JOB, failure_of, reap, run_state, runs_of, was_interrupted
-from resources.tracker import Issue
+from resources.runs import PROPOSE_JOB, TRAIN_JOB, InstanceRuns, cancel_queued, failure_of, reap, runs_of, was_interrupted
+from resources.tracker import Issue, Reaction
 
 ISSUES_PER_TICK = 20
-"""Reading an issue takes milliseconds, but a tick must end well before its sixty-second limit."""
+"""Issues whose thread is read in one tick: two or three requests each, and a tick must end well before its sixty-second limit."""
+
+OPEN_PER_TICK = 100
+"""Issues under way that are looked at in one tick; what is known of them is enough, which takes milliseconds."""
 
 COMMAND_GRACE = timedelta(seconds=60)
 """The command that approved a plan runs it itself; the daemon takes over only where that command got no further."""
 
 
-def read_issues(context: SensorEvaluationContext) -> SensorResult | SkipReason:
-    """One tick: for each open issue, the one next thing that `decide` says."""
+class Cursor(Frozen):
+    """How far the ticks are: what the tracker has told, and which open issue was looked at last."""
+
+    tracker: str | None = None
+    last: int = 0
+
+
+def read_issues(context: SensorEvaluationContext) -> SensorResult:
+    """One tick: note what has changed, then do for each issue that needs it whatever `decide` says."""
     platform: Platform = context.resources.platform
     reap(context.instance)
-    requests: list[RunRequest] = []
-    lines: set[str] = set()
-    for issue in platform.tracker.issues(label=TRIGGER_LABEL):
-        try:
-            for request in _next(context.instance, platform, platform.tracker.issue(issue.number)):
-                requests.append(request)
-                lines.add(request.tags[MODEL_TAG])
-        except MlopsError as error:  # refused or damaged: the other issues go on
-            context.log.warning(f"issue {issue.number}: {error}")
-        if len(requests) >= ISSUES_PER_TICK:
-            break
-    if not requests:
-        return SkipReason("no issue needs a run")
-    return SensorResult(run_requests=requests, dynamic_partitions_requests=[model_lines.build_add_request(sorted(lines))])
-
-
-def _next(instance: DagsterInstance, platform: Platform, issue: Issue) -> Iterator[RunRequest]:
-    while True:
-        state = platform.front_desk.state(issue, lambda training, job: run_state(instance, training, job))
-        action = decide(state)
-        if action == "read":
-            platform.front_desk.read(issue)
-            continue
-        if action in ("nothing", "wait") or state.training_id is None:
-            return
-        identity = platform.ledger.identity(state.training_id)
-        if action == "approve":
-            platform.front_desk.approve(identity.training_id, issue.author, "auto_approve")
-            continue
-        if action == "conclude":
-            _conclude(instance, platform, identity, TRAIN_JOB if state.approved_digest is not None else PROPOSE_JOB)
-            return
-        if action == "train" and not _may_train(platform, issue, identity):
-            continue
-        yield from _run_requests(instance, platform, PROPOSE_JOB if action == "propose" else TRAIN_JOB, identity)
-        return
-
-
-def _may_train(platform: Platform, issue: Issue, identity: TrainingIdentity) -> bool:
-    """Whether the approved plan still is the plan; a changed one ends that training and is proposed as another."""
+    cursor = Cursor.model_validate_json(context.cursor) if context.cursor else Cursor()
     try:
-        platform.front_desk.require_approved(identity.training_id)
-    except NotApproved as changed:
-        close_training(platform, identity.training_id, str(changed))
-        platform.front_desk.read(issue, after=identity.training_id)
-        return False
-    return True
+        cursor = _note_changes(platform, cursor)
+        thumbs = _thumbs(platform)
+    except MlopsError as error:  # the tracker cannot be reached: what is under way goes on
+        context.log.warning(f"the tracker was not read: {error}")
+        thumbs = {}
+    requests: list[RunRequest] = []
+    changed, rest = _due(platform, thumbs, cursor.last)
+    for number in (*changed, *rest):
+        try:
+            requests += _attend(context.instance, platform, number, whole=number in changed, thumbs=thumbs.get(number))
+        except RequestInvalid as invalid:  # its thread says why; an earlier training of it may still have to be ended
+            context.log.info(f"issue {number} was refused: {len(invalid.problems)} problems")
+            platform.docket.keep_open(number)
+        except MlopsError as error:  # damaged or out of reach: the other issues go on, and this one is tried again
+            context.log.warning(f"issue {number}: {error}")
+    lines = sorted({request.tags[MODEL_TAG] for request in requests})
+    return SensorResult(
+        run_requests=requests,
+        dynamic_partitions_requests=[model_lines.build_add_request(lines)] if lines else [],
+        cursor=cursor.model_copy(update={"last": rest[-1] if rest else 0}).model_dump_json(),
+        skip_reason=None if requests else SkipReason("no issue needs a run"),
+    )
+
+
+def _note_changes(platform: Platform, cursor: Cursor) -> Cursor:
+    """Put every changed issue on the docket; only then may the tracker's news and the inbox's events be forgotten."""
+    news, events = platform.inbox.changed_issues()
+    changes = platform.tracker.changes(TRIGGER_LABEL, cursor.tracker)
+    platform.docket.note_changed(news | set(changes.numbers))
+    platform.inbox.consume(events)
+    return cursor.model_copy(update={"tracker": changes.cursor})
+
+
+def _thumbs(platform: Platform) -> dict[int, tuple[tuple[str, Reaction], ...]]:
+    """Reactions on the proposals that wait for one, of the issues that have any."""
+    waiting = platform.docket.listing().waiting
+    if not waiting:
+        return {}
+    given = platform.tracker.reactions([(number, f"training:{training_id}") for number, training_id in waiting.items()])
+    return {number: thumbs for (number, _), thumbs in given.items() if thumbs}
+
+
+def _due(platform: Platform, thumbs: Mapping[int, object], last: int) -> tuple[list[int], list[int]]:
+    """Issues to read whole, and those of which what is known is enough, each cut to what fits into a tick.
+
+    The second list begins after the issue where the last tick ended, so that none is left out for ever.
+    """
+    listing = platform.docket.listing()
+    changed = list(listing.changed[:ISSUES_PER_TICK])
+    rest = sorted({*listing.open, *thumbs} - set(listing.changed))
+    rest = [number for number in rest if number > last] + [number for number in rest if number <= last]
+    return changed, rest[:OPEN_PER_TICK]
+
+
+def _attend(
+    instance: DagsterInstance,
+    platform: Platform,
+    number: int,
+    *,
+    whole: bool,
+    thumbs: Sequence[tuple[str, Reaction]] | None,
+) -> list[RunRequest]:
+    """What one issue needs: comments answered, decisions carried out, runs asked for."""
+    runs = InstanceRuns(instance)
+    attendant = Attendant(platform, runs)
+    # Nothing is decided on a thumb, or started, for a wording that may be out of date.
+    known = None if whole or thumbs else platform.docket.seen(number)
+    issue = known or _read(platform, number)
+    if whole:
+        Conversation(platform, runs).answer(issue)
+    task = attendant.attend(issue, thumbs if thumbs or whole else ())
+    if task.action == "train" and known is not None:
+        task = attendant.attend(_read(platform, number))
+    for identity in (*task.others_to_stop, *([task.identity] if task.action == "stop" and task.identity else [])):
+        cancel_queued(instance, identity.training_id)
+    if task.awaits_approval and task.identity is not None and not task.others_to_stop:
+        platform.docket.wait(number, task.identity.training_id)
+    elif task.action == "nothing" and not task.others_to_stop:
+        platform.docket.settle(number)
+    else:
+        platform.docket.keep_open(number)
+    if task.action not in ("propose", "train") or task.identity is None:
+        return []
+    return list(_run_requests(instance, platform, PROPOSE_JOB if task.action == "propose" else TRAIN_JOB, task.identity))
+
+
+def _read(platform: Platform, number: int) -> Issue:
+    issue = platform.tracker.issue(number)
+    platform.docket.remember(issue)
+    return issue
 
 
 def _run_requests(instance: DagsterInstance, platform: Platform, job: str, identity: TrainingIdentity) -> Iterator[RunRequest]:
@@ -120,12 +178,6 @@ def _command_is_at_it(platform: Platform, training_id: str) -> bool:
     return approval.how == "command" and datetime.now(UTC) - datetime.fromisoformat(approval.at) < COMMAND_GRACE
 
 
-def _conclude(instance: DagsterInstance, platform: Platform, identity: TrainingIdentity, job: str) -> None:
-    run = runs_of(instance, identity.training_id, job)[0]
-    error = failure_of(instance, run.run_id) if run.status == DagsterRunStatus.FAILURE else None
-    close_training(platform, identity.training_id, error)
-
-
 def _ended(context: RunStatusSensorContext) -> None:
     """After a run that belongs to a training: post its proposal, close it, or leave it to be carried on."""
     platform, instance, run = Platform(), context.instance, context.dagster_run
@@ -135,9 +187,7 @@ def _ended(context: RunStatusSensorContext) -> None:
     if run.status == DagsterRunStatus.FAILURE:
         _failed(instance, platform, platform.ledger.identity(training_id), run.job_name, run.run_id)
     elif run.status == DagsterRunStatus.SUCCESS and run.job_name == PROPOSE_JOB:
-        plan = platform.front_desk.plan(training_id)
-        if plan is not None and platform.ledger.approval(training_id, plan.digest) is None:
-            platform.thread.propose(training_id, f"mlops run {platform.ledger.identity(training_id).issue}")
+        platform.thread.propose(training_id)
     elif run.status == DagsterRunStatus.SUCCESS and _reached_its_end(platform, training_id):
         close_training(platform, training_id)
     else:

@@ -60,6 +60,7 @@ def _trained(context: AssetExecutionContext, step: Step, approved: Plan, feature
         request=approved.request,
         work_folder=step.platform.scratch / step.training_id / "training",
         time_limit=step.platform.settings.training_time_limit_seconds,
+        check_wanted=step.check_wanted,
     )
     retries = step.platform.settings.training_retries
     for attempt in range(retries + 1):

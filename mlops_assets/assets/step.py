@@ -14,7 +14,7 @@ from types import TracebackType
 
 from dagster import AssetExecutionContext
 
-from mlops_assets.errors import UserError
+from mlops_assets.errors import TrainingStopped, UserError
 from mlops_assets.reports.record import Phase
 from mlops_assets.request.schema import Frozen
 from resources.artifacts import Artifact, Staged, training_id_in
@@ -42,6 +42,7 @@ class Step:
     def __enter__(self) -> Step:
         claim_run(self._context.instance, self._context.run)
         self.identity = self.platform.front_desk.begin(self.line, self.training_id)
+        self.check_wanted()
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         if self._phase is not None and self.finished is None:
@@ -51,6 +52,16 @@ class Step:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if error is not None and self._phase is not None and not self._settled:
             self.platform.board.finish(self.training_id, self._phase, "failed", headline_of(error))
+
+    def check_wanted(self) -> None:
+        """End here a training that somebody has cancelled or replaced.
+
+        Raises:
+            TrainingStopped: that has happened.
+        """
+        stop = self.platform.ledger.stopped(self.training_id)
+        if stop is not None:
+            raise TrainingStopped(f"{self.training_id} was ended: {stop.reason} by {stop.by}")
 
     @property
     def finished(self) -> Artifact | None:

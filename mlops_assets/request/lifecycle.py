@@ -16,12 +16,16 @@ RunState = Literal["none", "running", "succeeded", "failed"]
 Action = Literal[
     "read",  # parse the body; refuse it with every problem, or give it a training
     "propose",  # make the plan and post it
-    "approve",  # record the approval that the request itself asks for (auto_approve)
+    "approve",  # record an approval: of a person's thumb, or the one that the request or the operator's reply asks for
+    "reject",  # a person who may decide said no
     "wait",  # a person has to approve, or a run is under way
+    "stop",  # end the run of a training that is not wanted any more
     "train",  # run (or resume) the approved plan
     "conclude",  # write the record, the history and the report
     "nothing",  # refused or concluded, and unchanged since
 ]
+Verdict = Literal["none", "approved", "rejected"]
+StopReason = Literal["cancelled", "rejected", "superseded"]
 
 
 def body_digest(title: str, body: str) -> str:
@@ -43,6 +47,7 @@ class TrainingIdentity(Frozen):
     attempt: int = Field(ge=1)
     created_at: str
     requested_by: str
+    cause: str | None = Field(default=None, description="`comment:<id>` of the operator's reply that asked for this attempt")
 
     @property
     def is_retraining(self) -> bool:
@@ -56,17 +61,30 @@ class Approval(Frozen):
     plan_digest: str
     by: str
     at: str
-    how: Literal["command", "reaction", "auto_approve", "retraining"]
+    how: Literal["command", "reaction", "auto_approve", "operator", "retraining"]
+
+
+class Stop(Frozen):
+    """That a training is not wanted any more: who said so, when and why; created once, atomically."""
+
+    reason: StopReason
+    by: str
+    at: str
+    detail: str = ""
 
 
 class IssueState(Frozen):
     """Everything ``decide`` needs to know about one issue in its present wording."""
 
+    wanted: bool = Field(default=True, description="the issue is open and carries the label that asks for a training")
     refused: bool = False
     training_id: str | None = None
     plan_digest: str | None = None
     approved_digest: str | None = None
-    auto_approve: bool = False
+    verdict: Verdict = Field(default="none", description="what people who may decide have said with their thumbs")
+    decided_by: str | None = None
+    approves_itself: bool = Field(default=False, description="auto_approve, or an operator's reply, by a person who may approve")
+    stop: StopReason | None = None
     run: RunState = "none"
     concluded: bool = False
 
@@ -76,11 +94,19 @@ def decide(state: IssueState) -> Action:
     if state.refused or state.concluded:
         return "nothing"
     if state.training_id is None:
-        return "read"
+        return "read" if state.wanted else "nothing"
+    if state.stop is not None:
+        return "stop" if state.run == "running" else "conclude"
     if state.run == "running":
         return "wait"
     if state.plan_digest is None:
         return "conclude" if state.run == "failed" else "propose"
     if state.approved_digest is None:
-        return "approve" if state.auto_approve else "wait"
+        return _before_approval(state)
     return "train" if state.run == "none" else "conclude"
+
+
+def _before_approval(state: IssueState) -> Action:
+    if state.verdict == "rejected" or not state.wanted:
+        return "reject"
+    return "approve" if state.verdict == "approved" or state.approves_itself else "wait"

@@ -1,0 +1,167 @@
+"""The conversation in a thread: carries out and answers what people ask for in comments, each comment once.
+
+What a comment asks for is read in ``mlops_assets.request.commands``, what the answers say is in ``mlops_assets.reports.replies``.
+An edited comment is not read again: its identity is its id, and it has been answered.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mlops_assets.errors import MlopsError, RequestInvalid, UserError
+from mlops_assets.reports import replies
+from mlops_assets.request.adjustment import difference
+from mlops_assets.request.authority import Denial, Person, may_decide
+from mlops_assets.request.commands import Cancel, Command, Explain, Retry, Rollback, Status, parse_command
+from mlops_assets.request.lifecycle import Stop, TrainingIdentity, body_digest
+from mlops_assets.request.schema import Frozen
+from mlops_assets.request.vocabulary import Language
+from resources.ledger import Answered, now
+from resources.tracker import Comment, Issue
+
+if TYPE_CHECKING:
+    from mlops_assets.serving.deployment import EndpointStatus
+    from resources.attendant import Runs
+    from resources.platform import Platform
+
+
+class _Move(Frozen):
+    """What a rollback will do, fixed before it is done: a second one must not move on."""
+
+    before: str | None
+    to: str | None
+
+
+class Conversation:
+    """Answers the comments of issues."""
+
+    def __init__(self, platform: Platform, runs: Runs) -> None:
+        self._platform = platform
+        self._runs = runs
+
+    def answer(self, issue: Issue) -> None:
+        """Carry out and answer every command in the thread that has not been, oldest first.
+
+        Killed in between, the same comment is carried out again: each command has the same effect twice as once.
+        """
+        for comment in issue.comments:
+            if comment.marker is not None:
+                continue
+            try:
+                command: Command | RequestInvalid | None = parse_command(comment.body)
+            except RequestInvalid as invalid:
+                command = invalid
+            if command is None or self._platform.ledger.is_answered(issue.number, comment.id):
+                continue
+            self._answer(issue, comment, command)
+            what = type(command).__name__.lower()
+            answered = Answered(comment=comment.id, by=comment.author, command=what, at=now())
+            self._platform.ledger.mark_answered(issue.number, answered)
+
+    def _answer(self, issue: Issue, comment: Comment, command: Command | RequestInvalid) -> None:
+        thread, language = self._platform.thread, self._platform.thread.language_of(issue)
+        person = self._platform.approvals.person(comment.author)
+        if person.is_bot:
+            return  # two machines would answer each other for ever
+        denial = _denied(person, issue, command)
+        if denial is not None:
+            thread.deny_command(issue, denial)
+        elif isinstance(command, RequestInvalid):
+            thread.reply(issue, comment.id, replies.adjustment_refused(command.problems, command.corrected, language))
+        else:
+            thread.reply(issue, comment.id, self._carry_out(issue, comment, command, language))
+
+    def _carry_out(self, issue: Issue, comment: Comment, command: Command, language: Language) -> str:
+        attempts = self._platform.ledger.attempts(issue.number, body_digest(issue.title, issue.body))
+        name = type(command).__name__.lower()
+        if not attempts:
+            return replies.not_applicable(name, "no_training", language)
+        current = attempts[-1]
+        if isinstance(command, Retry):
+            return self._retry(issue, comment, command, attempts, language)
+        if isinstance(command, Rollback):
+            return self._rollback(issue, comment, command, current, language)
+        if isinstance(command, Cancel):
+            return self._cancel(issue, comment, current, language)
+        return self._status(current, attempts, language) if isinstance(command, Status) else self._explain(current, language)
+
+    def _retry(
+        self, issue: Issue, comment: Comment, command: Retry, attempts: list[TrainingIdentity], language: Language
+    ) -> str:
+        ledger, current = self._platform.ledger, attempts[-1]
+        made = next((attempt for attempt in attempts if attempt.cause == f"comment:{comment.id}"), None)
+        if made is None:
+            limit = ledger.request(current.training_id).max_retry
+            if len(attempts) > limit:
+                return replies.retries_exhausted(limit, self._served_version(current), language)
+            if self._is_under_way(current):
+                return replies.not_applicable("retry", "running", language)
+            try:
+                made = self._platform.front_desk.adjust(issue, current, command.changes, by=comment.author, comment=comment.id)
+            except RequestInvalid as invalid:
+                return replies.adjustment_refused(invalid.problems, invalid.corrected, language)
+        before = next(attempt for attempt in attempts if attempt.attempt == made.attempt - 1)
+        asked, now_asked = ledger.request(before.training_id), ledger.request(made.training_id)
+        return replies.adjusted(
+            difference(asked, now_asked), attempt=made.attempt, most=now_asked.max_retry + 1, by=comment.author, language=language
+        )
+
+    def _is_under_way(self, identity: TrainingIdentity) -> bool:
+        """Whether a training is approved, or being ended, and not yet reported."""
+        ledger = self._platform.ledger
+        if ledger.is_reported(identity.training_id):
+            return False
+        plan = self._platform.front_desk.plan(identity.training_id)
+        return plan is not None and ledger.approval(identity.training_id, plan.digest) is not None
+
+    def _cancel(self, issue: Issue, comment: Comment, current: TrainingIdentity, language: Language) -> str:
+        ledger = self._platform.ledger
+        wanted = "" if ledger.is_reported(current.training_id) else current.training_id
+        training_id = ledger.intend(issue.number, comment.id, wanted)
+        if not training_id:
+            return replies.not_applicable("cancel", "concluded", language)
+        stop = ledger.stop(training_id, Stop(reason="cancelled", by=comment.author, at=now()))
+        return replies.cancelled(training_id, stop.by, language)
+
+    def _rollback(self, issue: Issue, comment: Comment, command: Rollback, current: TrainingIdentity, language: Language) -> str:
+        endpoint = self._endpoint(current)
+        if endpoint is None:
+            return replies.not_applicable("rollback", "no_endpoint", language)
+        wished = _Move(before=endpoint.version, to=command.version or endpoint.previous)
+        move = _Move.model_validate_json(
+            self._platform.ledger.intend(issue.number, comment.id, wished.model_dump_json())
+        )
+        try:
+            if endpoint.version != move.to:
+                self._platform.endpoints.rollback(
+                    endpoint.model_id, endpoint.environment, who=comment.author, why=f"issue {issue.number}", to=move.to
+                )
+        except (UserError, MlopsError) as error:
+            return replies.rollback_impossible(str(error), self._versions(endpoint.model_id), language)
+        return replies.rolled_back(endpoint.model_id, endpoint.environment, move.before, move.to, endpoint.url, language)
+
+    def _versions(self, model_id: str) -> list[str]:
+        return self._platform.models.versions(model_id)
+
+    def _endpoint(self, identity: TrainingIdentity) -> EndpointStatus | None:
+        environment = self._platform.ledger.request(identity.training_id).deployment.environment
+        place = (identity.model_id, environment)
+        found = self._platform.endpoints.list()
+        return next((status for status in found if (status.model_id, status.environment) == place), None)
+
+    def _served_version(self, identity: TrainingIdentity) -> str | None:
+        endpoint = self._endpoint(identity)
+        return endpoint.version if endpoint is not None else None
+
+    def _status(self, current: TrainingIdentity, attempts: list[TrainingIdentity], language: Language) -> str:
+        raise NotImplementedError
+
+    def _explain(self, current: TrainingIdentity, language: Language) -> str:
+        raise NotImplementedError
+
+
+def _denied(person: Person, issue: Issue, command: Command | RequestInvalid) -> Denial | None:
+    """Who may ask for what: looking is for the issue's author too, everything else for people with write permission."""
+    if isinstance(command, Status | Explain) and person.login == issue.author:
+        return None
+    return may_decide(person)
