@@ -29,7 +29,10 @@ from resources.inbox import ISSUE_EVENTS, PUSH_EVENTS, Delivery, Inbox, InboxUna
 MAX_BODY_BYTES: Final = 25 * 1024 * 1024
 """GitHub sends no larger payload: https://docs.github.com/en/webhooks/webhook-events-and-payloads#payload-cap"""
 MAX_BYTES_IN_FLIGHT: Final = 4 * MAX_BODY_BYTES
-"""Bodies that are being read at once, of senders who have proved nothing yet."""
+"""Large bodies that are being read at once, of senders who have proved nothing yet."""
+SMALL_BODY_BYTES: Final = 1024 * 1024
+"""A usual payload has 15 KB. Up to this size nobody is turned away because of others; the server's own limit is enough."""
+MAX_REQUESTS: Final = 512
 BODY_SECONDS: Final = 10.0
 """GitHub gives a delivery up after ten seconds."""
 HEADER_SECONDS: Final = 5.0
@@ -190,16 +193,17 @@ class Receiver:
         expected = int(given) if given is not None and given.isdecimal() else MAX_BODY_BYTES
         if expected > MAX_BODY_BYTES:
             raise _too_large(expected)
-        if self._in_flight + expected > MAX_BYTES_IN_FLIGHT:
+        counted = expected if expected > SMALL_BODY_BYTES else 0
+        if counted and self._in_flight + counted > MAX_BYTES_IN_FLIGHT:
             raise _refused(503, "busy", "too much is being received at once; deliver it again later")
-        self._in_flight += expected
+        self._in_flight += counted
         try:
             return await asyncio.wait_for(_read(protocol), self._body_seconds)
         except TimeoutError:
             text = f"the body did not arrive within {self._body_seconds:g} seconds"
             raise _refused(408, "slow_body", text) from None
         finally:
-            self._in_flight -= expected
+            self._in_flight -= counted
 
     async def _aside(self, body: bytes, work: Any, *arguments: Any) -> Any:
         """Do work on a large body in a thread, so that it does not hold up the small ones."""
@@ -286,7 +290,7 @@ def serve(receiver: Receiver, host: str, port: int, *, header_seconds: float = H
             http1_settings=HTTP1Settings(header_read_timeout=int(header_seconds * 1000), max_buffer_size=64 * 1024),
             websockets=False,
             backlog=1024,
-            backpressure=512,
+            backpressure=MAX_REQUESTS,
             log_level=LogLevels.error,
         )
         loop = asyncio.get_running_loop()
