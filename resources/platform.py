@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from resources.experiments import MlflowTracker
     from resources.front_desk import FrontDesk
     from resources.history import HistoryRepository
+    from resources.inbox import Inbox
     from resources.ledger import Ledger
     from resources.models import ModelShelf
     from resources.store import ObjectStore
@@ -57,6 +58,13 @@ class Platform:
         from resources.folder_tracker import FolderTracker
 
         return FolderTracker(self.home / "issues", actor=self.settings.actor)
+
+    @cached_property
+    def inbox(self) -> Inbox:
+        """What the webhook receiver was told and no sensor has dealt with yet."""
+        from resources.inbox import Inbox
+
+        return Inbox(self.home / "webhook" / "inbox.db")
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -12,6 +12,7 @@ from pydantic import JsonValue
 
 from mlops_assets.data.dataset import Column, DatasetVersion
 from mlops_assets.errors import RequestInvalid
+from mlops_assets.request import code_change
 from mlops_assets.request.dialects import first_name
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.plan import Characteristics, NotDone, Plan
@@ -270,8 +271,10 @@ def _operation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
     thresholds = request.monitoring.alert_thresholds.model_dump(exclude_none=True)
     if request.monitoring.enabled or thresholds:
         yield "monitoring", "monitoring.enabled", ", ".join(f"{name}: {value:g}" for name, value in thresholds.items()) or "true"
-    if request.retraining.enabled or request.retraining.triggers:
-        yield "retraining", "retraining.enabled", ", ".join(request.retraining.triggers) or "true"
+    retraining = request.retraining
+    left = [trigger for trigger in retraining.triggers if not (retraining.enabled and trigger == code_change.TRIGGER)]
+    if left or (retraining.enabled and not retraining.triggers):
+        yield "retraining", "retraining.enabled", ", ".join(left) or "true"
     elsewhere = [channel for channel in request.notification_channels if channel != "github_issue"]
     if elsewhere:
         yield "notifications", "notification_channels", ", ".join(elsewhere)
