@@ -178,20 +178,24 @@ def _command_is_at_it(platform: Platform, training_id: str) -> bool:
     return approval.how == "command" and datetime.now(UTC) - datetime.fromisoformat(approval.at) < COMMAND_GRACE
 
 
-def _ended(context: RunStatusSensorContext) -> None:
+def after_run(platform: Platform, instance: DagsterInstance, run_id: str) -> None:
     """After a run that belongs to a training: post its proposal, close it, or leave it to be carried on."""
-    platform, instance, run = Platform(), context.instance, context.dagster_run
-    training_id = training_id_in(instance, run.run_id)
-    if not platform.ledger.knows(training_id) or platform.ledger.is_reported(training_id):
+    run = instance.get_run_by_id(run_id)
+    training_id = training_id_in(instance, run_id)
+    if run is None or not platform.ledger.knows(training_id) or platform.ledger.is_reported(training_id):
         return
     if run.status == DagsterRunStatus.FAILURE:
-        _failed(instance, platform, platform.ledger.identity(training_id), run.job_name, run.run_id)
+        _failed(instance, platform, platform.ledger.identity(training_id), run.job_name, run_id)
     elif run.status == DagsterRunStatus.SUCCESS and run.job_name == PROPOSE_JOB:
         platform.thread.propose(training_id)
     elif run.status == DagsterRunStatus.SUCCESS and _reached_its_end(platform, training_id):
         close_training(platform, training_id)
     else:
         platform.thread.leave(training_id)
+
+
+def _ended(context: RunStatusSensorContext) -> None:
+    after_run(Platform(), context.instance, context.dagster_run.run_id)
 
 
 def _failed(instance: DagsterInstance, platform: Platform, identity: TrainingIdentity, job: str, run_id: str) -> None:
