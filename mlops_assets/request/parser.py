@@ -7,7 +7,7 @@ in ``dialects``, how a value is read in ``fields``; deciding what will be done a
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pydantic import JsonValue, ValidationError
@@ -52,7 +52,7 @@ def parse_issue(title: str, body: str, *, offered: Sequence[Algorithm]) -> Train
     root: Pairs | None = None
     try:
         root = _tree(body, log)
-        reading = _Reading(root, log, offered)
+        reading = Reading(root, log, offered)
         request = reading.request(title, body)
     except Unreadable:
         request = None
@@ -102,17 +102,39 @@ def _tree(body: str, log: ProblemLog, *, unwrap: bool = True) -> Pairs:
     return node
 
 
-class _Reading:
-    """One pass over the mapping of an issue: field -> value, and where each was written."""
+class Reading:
+    """One pass over the mapping of an issue: field -> value, and where each was written.
 
-    def __init__(self, root: Pairs, log: ProblemLog, offered: Sequence[Algorithm]) -> None:
+    ``standing`` are fields of an accepted request that hold where the mapping says nothing (``adjustment``). An algorithm that
+    the mapping replaces takes its hyperparameters and what follows from it along.
+    """
+
+    def __init__(
+        self, root: Pairs, log: ProblemLog, offered: Sequence[Algorithm], standing: Mapping[str, Any] | None = None
+    ) -> None:
         self.log = log
         self.offered = {a.name: a for a in offered}
         self.values: dict[str, Any] = {}
         self.paths: dict[str, Path] = {}
         self.items: dict[str, Items] = {}
         self.refused: set[str] = set()
+        self.standing: dict[str, Any] = {}
         self._section(root, (), "")
+        self._stand(dict(standing or {}))
+
+    def _stand(self, standing: dict[str, Any]) -> None:
+        """Let the fields of ``standing`` hold where nothing was written."""
+        algorithm = self.values.get("algorithm", standing.get("algorithm"))
+        if algorithm != standing.get("algorithm"):
+            for field in ("hyperparameters", "learning_type", "variant"):
+                standing.pop(field, None)
+            if algorithm in (*self.offered, *ALGORITHMS) and standing.get("task_type") not in self._task_types(algorithm):
+                standing.pop("task_type", None)
+        for field, value in standing.items():
+            self.standing[field] = value
+            if field not in self.values and field not in self.refused and field != "hyperparameters":
+                self.values[field] = value
+                self.paths[field] = tuple(first_name(field).split("."))
 
     # --- keys ---------------------------------------------------------------------------------------------------
 
@@ -163,7 +185,7 @@ class _Reading:
     def _put(self, field: str, value: Any, path: Path) -> None:
         if isinstance(value, Invalid):
             self.refused.add(field)
-        elif field in self.values and self.values[field] != value:
+        elif field in self.values and self.values[field] not in (value, self.standing.get(field)):
             self.log.add(path, "conflict", _said(value), (f"{dotted(self.paths[field])}: {_said(self.values[field])}",))
         else:
             self.values[field] = value
@@ -275,7 +297,9 @@ class _Reading:
             detector = task_type in FIELDS_OF_TASKS["preprocessing.input_size"]
             if name in given and detector and (known is None or known.hyperparameter(name) is None):
                 self._put(field, _read_json(given.pop(name), field, (*path, name), self.log), (*path, name))
-        self.values["hyperparameters"] = checked_hyperparameters(given, known, path, self.log)
+        written = checked_hyperparameters(given, known, path, self.log)
+        kept = {name: value for name, value in self.standing.get("hyperparameters", {}).items() if name not in written}
+        self.values["hyperparameters"] = {**checked_hyperparameters(kept, known, path, self.log), **written}
 
     def _dataset(self, task_type: TaskType | None) -> None:
         """A simulation learns from its simulator: there the data set is named after it (`carla-town03`)."""

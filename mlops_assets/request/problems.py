@@ -34,6 +34,12 @@ PROBLEM_CODES: Final[dict[str, str]] = {
     "bad_version": "the version is not of the form v1.2.3",
     "conflict": "two keys of the body contradict each other",
     "unknown_hyperparameter": "the algorithm has no hyperparameter of that name",
+    "unknown_command": "no command of a reply has that name",
+    "two_commands": "one reply asks for different things",
+    "unexpected_argument": "the command takes nothing of that kind after it",
+    "not_key_value": "what follows `/retry` is written `key=value`",
+    "not_by_reply": "a reply cannot change it: it needs an issue of its own",
+    "only_narrowed": "a reply may only make it stricter",
 }
 
 GIVEN_LENGTH: Final = 80

@@ -34,6 +34,7 @@ PROBLEMS = words(
     "unknown_key missing wrong_type not_allowed out_of_range too_large yaml_syntax yaml_anchor yaml_tag "
     "yaml_documents duplicate_key too_deep too_many_nodes not_a_mapping empty control_character bad_identifier "
     "bad_version conflict unknown_hyperparameter dataset_not_registered algorithm_not_available "
+    "unknown_command two_commands unexpected_argument not_key_value not_by_reply only_narrowed "
 )
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
