@@ -32,6 +32,14 @@ STATE_LABELS = (RUNNING, DONE, FAILED, INVALID, NEEDS_OPERATOR)
 TRIGGER_LABEL = "mlops:train"
 
 
+#: Why a command that approves is refused, for the terminal; threads have their own sentences.
+DENIED = {
+    "bot": "machine accounts may not",
+    "permission": "permission is `{permission}`, needed is `write` or `admin`",
+    "second_person_production": "production needs an approver other than the requester",
+    "second_person_cost": "a cost above the cap needs an approver other than the requester",
+}
+
 RunLookup = Callable[[str, Literal["propose", "train"]], RunState]
 ApprovalWay = Literal["command", "reaction", "auto_approve", "operator", "retraining"]
 
@@ -262,7 +270,7 @@ class FrontDesk:
         if how != "retraining":
             denial = self._platform.approvals.denied(by, self._platform.ledger.identity(training_id), plan)
             if denial is not None:
-                raise NotApproved(f"{by} may not approve: {denial.explanation}")
+                raise NotApproved(f"{by} may not approve: {DENIED[denial.reason].format(permission=denial.permission)}")
         return self._platform.ledger.approve(training_id, Approval(plan_digest=plan.digest, by=by, at=now(), how=how))
 
     def require_approved(self, training_id: str) -> Approval:

@@ -135,7 +135,7 @@ class Thread:
         approval = self._platform.ledger.approval(training_id, plan.digest)
         language = plan.request.language
         number = self._platform.ledger.identity(training_id).issue
-        how = sentence(f"detail.approve_{self._platform.settings.tracker}", language, command=f"mlops run {number}")
+        how = sentence(f"detail.approve_folder", language, command=f"mlops run {number}")
         return proposal_comment(plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how)
 
     def _write(self, training_id: str, body: str) -> None:

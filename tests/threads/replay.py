@@ -16,7 +16,7 @@ import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest, build_sensor_context
 from dagster._core.utils import make_new_run_id
 
-from mlops_assets.data.dataset import DatasetEntry
+from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
 from mlops_assets.errors import MlopsError
 from mlops_assets.partitions import MODEL_LINES
@@ -261,4 +261,4 @@ def register_customers(platform: Platform, folder: Path) -> None:
 
     path = folder / "customers.csv"
     simulate_customers(ROWS, seed=7).drop(columns=["lifetime_value"]).to_csv(path, index=False)
-    platform.catalogue.register(DatasetEntry(dataset_id="customers", target="churned"), path)
+    platform.catalogue.add(CatalogueEntry(dataset_id="customers", source=str(path), target="churned"))

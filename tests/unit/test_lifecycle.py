@@ -13,7 +13,10 @@ states = st.builds(
     training_id=st.none() | st.just("train-20260101-000000-abcdef"),
     plan_digest=st.none() | st.just("p"),
     approved_digest=st.none() | st.just("p"),
-    auto_approve=st.booleans(),
+    wanted=st.booleans(),
+    verdict=st.sampled_from(["none", "approved", "rejected"]),
+    approves_itself=st.booleans(),
+    stop=st.none() | st.sampled_from(["cancelled", "rejected", "superseded"]),
     run=st.sampled_from(["none", "running", "succeeded", "failed"]),
     concluded=st.booleans(),
 )
@@ -25,7 +28,8 @@ def test_an_issue_goes_from_reading_to_its_conclusion() -> None:
     assert decide(IssueState(**training)) == "propose"
     assert decide(IssueState(**training, run="running")) == "wait"
     assert decide(IssueState(**training, plan_digest="p", run="none")) == "wait"
-    assert decide(IssueState(**training, plan_digest="p", auto_approve=True)) == "approve"
+    assert decide(IssueState(**training, plan_digest="p", approves_itself=True)) == "approve"
+    assert decide(IssueState(**training, plan_digest="p", verdict="approved")) == "approve"
     assert decide(IssueState(**training, plan_digest="p", approved_digest="p")) == "train"
     assert decide(IssueState(**training, plan_digest="p", approved_digest="p", run="succeeded")) == "conclude"
     assert decide(IssueState(**training, plan_digest="p", approved_digest="p", run="failed")) == "conclude"
@@ -42,6 +46,23 @@ def test_nothing_is_trained_without_a_plan_and_its_approval(state: IssueState) -
         assert state.plan_digest is not None
         assert state.approved_digest is not None
         assert state.run == "none"
+
+
+def test_a_no_comes_before_every_yes() -> None:
+    planned = IssueState(training_id="t", plan_digest="p", approves_itself=True)
+    assert decide(planned.model_copy(update={"verdict": "rejected"})) == "reject"
+
+
+def test_what_nobody_wants_any_more_is_not_begun() -> None:
+    assert decide(IssueState(wanted=False)) == "nothing"
+    assert decide(IssueState(wanted=False, training_id="t", plan_digest="p", verdict="approved")) == "reject"
+    assert decide(IssueState(wanted=False, training_id="t", plan_digest="p", approved_digest="p", run="running")) == "wait"
+
+
+@given(states)
+def test_what_was_stopped_is_never_trained(state: IssueState) -> None:
+    if state.stop is not None and state.training_id is not None and not (state.refused or state.concluded):
+        assert decide(state) == ("stop" if state.run == "running" else "conclude")
 
 
 @given(states)
