@@ -16,10 +16,10 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from filelock import FileLock
 from pydantic import ValidationError
@@ -70,6 +70,49 @@ def checked_training_id(training_id: str) -> str:
     return training_id
 
 
+def check_files(training_id: str, files: Mapping[str, bytes]) -> None:
+    """Check that ``files`` are those of one training.
+
+    Raises:
+        UserError: ``training_id`` is none.
+        ValueError: ``files`` has other names.
+    """
+    expected = {f"{checked_training_id(training_id)}{suffix}" for suffix in SUFFIXES}
+    if files.keys() != expected:
+        raise ValueError(f"files of {training_id} are {sorted(expected)}, not {sorted(files)}")
+
+
+def not_in_history(training_id: str, known: Sequence[str]) -> NotFound:
+    """The error for a training that is not committed; ``known`` are those that are, oldest first."""
+    return NotFound(
+        "there is no training of that id in the history",
+        field="training_id",
+        given=training_id,
+        allowed=get_close_matches(training_id, known, n=3, cutoff=0.6) or known[-3:],
+        next_step="`mlops trainings LINE` lists the trainings of a model line",
+    )
+
+
+class History(Protocol):
+    """Committed trainings, wherever the commits are."""
+
+    def commit(self, training_id: str, files: Mapping[str, bytes], message: str) -> str:
+        """Commit the two files of one training and return the commit id; the same files again give the existing one."""
+        ...
+
+    def read(self, training_id: str) -> TrainingRecord:
+        """The committed record of one training."""
+        ...
+
+    def list(self) -> list[str]:
+        """The ids of all committed trainings, oldest first."""
+        ...
+
+    def url(self, training_id: str) -> str:
+        """Where a person reads the report of a training."""
+        ...
+
+
 class HistoryRepository:
     """Commits of trainings in a git repository at ``folder``, which is created on first use.
 
@@ -91,10 +134,7 @@ class HistoryRepository:
             ValueError: ``files`` has other names.
             MlopsError: git failed, for example on a full disk; nothing is half done, and calling again is safe.
         """
-        checked_training_id(training_id)
-        expected = {f"{training_id}{suffix}" for suffix in SUFFIXES}
-        if files.keys() != expected:
-            raise ValueError(f"files of {training_id} are {sorted(expected)}, not {sorted(files)}")
+        check_files(training_id, files)
         self.folder.mkdir(parents=True, exist_ok=True)
         with FileLock(self.folder / ".mlops.lock", timeout=LOCK_TIMEOUT_SECONDS):
             self._open()
@@ -117,16 +157,9 @@ class HistoryRepository:
             IntegrityError: what is committed is not a record.
         """
         checked_training_id(training_id)
-        if training_id not in self.list():
-            known = self.list()
-            near = get_close_matches(training_id, known, n=3, cutoff=0.6) or known[-3:]
-            raise NotFound(
-                "there is no training of that id in the history",
-                field="training_id",
-                given=training_id,
-                allowed=near,
-                next_step="`mlops trainings LINE` lists the trainings of a model line",
-            )
+        known = self.list()
+        if training_id not in known:
+            raise not_in_history(training_id, known)
         content = self._git("cat-file", "blob", f"{BRANCH}:{FOLDER}/{training_id}.json")
         try:
             return TrainingRecord.model_validate_json(content)
@@ -140,6 +173,10 @@ class HistoryRepository:
         names = self._git("ls-tree", "--name-only", "-z", f"{BRANCH}:{FOLDER}", missing_ok=True).decode().split("\0")
         ids = (name.removesuffix(".json") for name in names if name.endswith(".json"))
         return sorted(training_id for training_id in ids if TRAINING_ID.fullmatch(training_id))
+
+    def url(self, training_id: str) -> str:
+        """Where a person reads the report of a training: the path of the Markdown file."""
+        return str(self.folder / FOLDER / f"{checked_training_id(training_id)}.md")
 
     def _open(self) -> None:
         """Create the repository in one step, or remove what a killed process left in it."""

@@ -5,7 +5,7 @@ Dagster assets, sensors, the command line and tests each receive one ``Platform`
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from resources.endpoints import LocalEndpoints
     from resources.experiments import MlflowTracker
     from resources.front_desk import FrontDesk
-    from resources.history import HistoryRepository
+    from resources.github_client import GitHubClient
+    from resources.github_tracker import GitHubTracker
+    from resources.history import History
     from resources.inbox import Inbox
     from resources.ledger import Ledger
     from resources.models import ModelShelf
@@ -54,7 +56,13 @@ class Platform:
 
     @cached_property
     def tracker(self) -> Tracker:
-        """Issues."""
+        """Issues.
+
+        Raises:
+            UserError: they are to live on GitHub, and settings for it are missing.
+        """
+        if self.settings.tracker == "github":
+            return _github_tracker(self.settings)
         from resources.folder_tracker import FolderTracker
 
         return FolderTracker(self.home / "issues", actor=self.settings.actor)
@@ -116,8 +124,16 @@ class Platform:
         return LocalEndpoints(self.home / "endpoints", self.settings.endpoint_host)
 
     @cached_property
-    def history(self) -> HistoryRepository:
-        """The git repository of training records."""
+    def history(self) -> History:
+        """Training records: commits on GitHub where issues live there, unless a folder is set for them.
+
+        Raises:
+            UserError: they are to live on GitHub, and settings for it are missing.
+        """
+        if self.settings.tracker == "github" and self.settings.history_folder is None:
+            from resources.github_history import GitHubHistory
+
+            return GitHubHistory(_github_client(self.settings))
         from resources.history import HistoryRepository
 
         return HistoryRepository(self.settings.history_folder or self.home / "history")
@@ -162,3 +178,19 @@ class Platform:
         from resources.front_desk import FrontDesk
 
         return FrontDesk(self)
+
+
+@lru_cache(maxsize=4)
+def _github_client(settings: Settings) -> GitHubClient:
+    """One connection for a process: every tick makes a ``Platform`` of its own, but a limit that GitHub set holds for all."""
+    from resources.github_client import GitHubClient
+
+    return GitHubClient(settings)
+
+
+@lru_cache(maxsize=4)
+def _github_tracker(settings: Settings) -> GitHubTracker:
+    """One tracker for a process: what it remembers between ticks is what makes a quiet tick cost one request."""
+    from resources.github_tracker import GitHubTracker
+
+    return GitHubTracker(_github_client(settings))

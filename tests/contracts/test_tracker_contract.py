@@ -14,7 +14,11 @@ import pytest
 
 from mlops_assets.errors import NotFound
 from resources.folder_tracker import FolderTracker
+from resources.github_client import GitHubClient
+from resources.github_tracker import GitHubTracker
+from resources.settings import Settings
 from resources.tracker import Tracker
+from tests.standins.github import GitHubStandIn
 
 
 @contextmanager
@@ -22,7 +26,17 @@ def folder_tracker(tmp_path: Path) -> Iterator[Tracker]:
     yield FolderTracker(tmp_path / "issues")
 
 
-TRACKERS: dict[str, Callable[[Path], AbstractContextManager[Tracker]]] = {"folder": folder_tracker}
+@contextmanager
+def github_tracker(tmp_path: Path) -> Iterator[Tracker]:
+    with GitHubStandIn(repository="acme/models") as github:
+        github.add_user("maintainer", permission="admin")
+        settings = Settings(
+            tracker="github", github_repository="acme/models", github_api_url=github.url, github_token=github.token("maintainer")
+        )
+        yield GitHubTracker(GitHubClient(settings))
+
+
+TRACKERS: dict[str, Callable[[Path], AbstractContextManager[Tracker]]] = {"folder": folder_tracker, "github": github_tracker}
 
 BODY = "prose\n\n```yaml\ndataset_id: x\n```"
 
