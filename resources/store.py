@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -100,6 +101,13 @@ class ObjectStore:
         except (AlreadyExistsError, PreconditionError):
             return False
         return True
+
+    def remove(self, key: str) -> None:
+        """Remove one object, for entries of a queue; one that is not there stays so."""
+        import obstore
+
+        with suppress(FileNotFoundError):
+            obstore.delete(self._backend, key)
 
     def keys(self, prefix: str) -> list[str]:
         """Keys below ``prefix/``, sorted."""

@@ -34,7 +34,6 @@ NOT_DONE_KEYS: Final = (
     "grpc",
     "auto_scaling",
     "deployment_target",
-    "notifications",
     "custom_optimizations",
     "performance_profile",
     "augmentation",
@@ -272,9 +271,6 @@ def _operation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
         yield "monitoring", "monitoring.enabled", ", ".join(f"{name}: {value:g}" for name, value in thresholds.items()) or "true"
     if request.retraining.enabled or request.retraining.triggers:
         yield "retraining", "retraining.enabled", ", ".join(request.retraining.triggers) or "true"
-    elsewhere = [channel for channel in request.notification_channels if channel != "github_issue"]
-    if elsewhere:
-        yield "notifications", "notification_channels", ", ".join(elsewhere)
 
 
 def _optimisation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
