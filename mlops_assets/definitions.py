@@ -15,6 +15,7 @@ from mlops_assets.assets import data, endpoint, evaluation, features, model, pac
 from resources.artifacts import ArtifactIOManager
 from resources.platform import Platform
 from sensors.issues import issue_sensors
+from sensors.notifications import notification_sensor
 from sensors.pushes import push_sensors
 
 
@@ -33,7 +34,7 @@ def artifact_io_manager(context: InitResourceContext) -> IOManager:
 defs = Definitions(
     assets=load_assets_from_modules([request, data, features, model, evaluation, package, endpoint]),
     jobs=line_jobs,
-    sensors=[*issue_sensors(line_jobs), *push_sensors(line_jobs)],
+    sensors=[*issue_sensors(line_jobs), *push_sensors(line_jobs), notification_sensor],
     resources={"platform": platform_resource, "artifacts": artifact_io_manager},
     executor=in_process_executor,  # the heavy part of the chain is a training process of its own
 )

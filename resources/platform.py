@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from resources.inbox import Inbox
     from resources.ledger import Ledger
     from resources.models import ModelShelf
+    from resources.outbox import Outbox
     from resources.store import ObjectStore
     from resources.thread import Thread
     from resources.tracker import Tracker
@@ -171,6 +172,14 @@ class Platform:
         from resources.docket import Docket
 
         return Docket(self.store, self.issue_space)
+
+    @cached_property
+    def outbox(self) -> Outbox:
+        """Notifications on their way to people outside the threads."""
+        from resources.notifier import Notifier
+        from resources.outbox import Outbox
+
+        return Outbox(self.store, Notifier(self.settings, lambda: self.tracker), self.home / "locks")
 
     @cached_property
     def front_desk(self) -> FrontDesk:

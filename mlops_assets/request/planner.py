@@ -35,7 +35,6 @@ NOT_DONE_KEYS: Final = (
     "grpc",
     "auto_scaling",
     "deployment_target",
-    "notifications",
     "custom_optimizations",
     "performance_profile",
     "augmentation",
@@ -280,9 +279,6 @@ def _operation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
     left = [trigger for trigger in retraining.triggers if not (retraining.enabled and trigger == code_change.TRIGGER)]
     if left or (retraining.enabled and not retraining.triggers):
         yield "retraining", "retraining.enabled", ", ".join(left) or "true"
-    elsewhere = [channel for channel in request.notification_channels if channel != "github_issue"]
-    if elsewhere:
-        yield "notifications", "notification_channels", ", ".join(elsewhere)
 
 
 def _optimisation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:

@@ -66,6 +66,15 @@ def test_create_never_replaces(store: ObjectStore) -> None:
     assert store.get("once") == b"first"
 
 
+def test_a_removed_object_is_gone_and_its_key_can_be_created_again(store: ObjectStore) -> None:
+    store.create("queue/one", b"1")
+    store.create("queue/two", b"2")
+    store.remove("queue/one")
+    store.remove("queue/one")
+    assert store.keys("queue") == ["queue/two"]
+    assert store.create("queue/one", b"3")
+
+
 def test_of_many_creators_at_once_exactly_one_wins(store: ObjectStore) -> None:
     wins: list[int] = []
     barrier = threading.Barrier(8)

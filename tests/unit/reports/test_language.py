@@ -16,6 +16,7 @@ from mlops_assets.reports import language
 from mlops_assets.reports.comments import Links, progress_comment, proposal_comment, refusal_comment, result_comment
 from mlops_assets.reports.facts import gate_sentence, hyperparameters
 from mlops_assets.reports.language import catalogue, fields_of, has_sentence, sentence, word
+from mlops_assets.reports.notifications import Event, NotificationFacts, notification_for, unconfigured_sentence
 from mlops_assets.reports.proposal import preprocessing
 from mlops_assets.reports.quantities import METRIC_UNITS, CountKind, counted, term
 from mlops_assets.reports.record import PHASES, GateDecision, Outcome, PhaseProgress, PhaseState
@@ -24,6 +25,7 @@ from mlops_assets.reports.suggestions import SUGGESTIONS
 from mlops_assets.request import vocabulary
 from mlops_assets.request.plan import NotDone
 from mlops_assets.request.schema import EvaluationRequest, Preprocessing
+from resources.channels.slack import slack_message
 
 
 def words(text: str) -> list[str]:
@@ -38,7 +40,7 @@ PROBLEMS = words(
 )
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
-    "grpc auto_scaling deployment_target notifications custom_optimizations performance_profile augmentation "
+    "grpc auto_scaling deployment_target custom_optimizations performance_profile augmentation "
     "dataset_selection max_retry aggregate_by_user time_features "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
@@ -72,6 +74,8 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "severity": get_args(get_type_hints(QualityCheck)["severity"]),
     "check": ("passed", "failed"),
     "removed": ("duplicates", "missing_target", "missing", "outliers"),
+    "event": get_args(Event),
+    "event_text": get_args(Event),
     "gate": ("no_threshold", "passed_higher", "passed_lower", "missed_higher", "missed_lower"),
     "count": tuple(f"{kind}.{number}" for kind in get_args(CountKind) for number in ("one", "other")),
 }
@@ -145,6 +149,10 @@ def write_everything(churn: SimpleNamespace) -> None:
     hyperparameters({}, "en")
     for outcome in (record.model_copy(update={"dataset": facts.model_copy(update={"removed": {}})}), churn.deployed()):
         report_markdown(outcome, "en")
+    for event, issue in product(get_args(Event), (None, 1)):
+        told: dict[str, Any] = {"event": event, "issue": issue, "issue_url": "u", "by": "b", "error": "e", "failed_phase": "data"}
+        slack_message(notification_for(NotificationFacts(training_id="t", model_id="m", language="en", **told)))
+    unconfigured_sentence(["slack"], "en")
     for kind, number in product(get_args(CountKind), (1, 2)):
         counted(number, kind, "en")
 

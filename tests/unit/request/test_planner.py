@@ -246,8 +246,7 @@ class TestNotDone:
                 ["deployment_target", "deployment_target"],
             ),
             ("deployment: {target: local}\n", []),
-            ("notification_channels: [slack, github_issue]\n", ["notifications"]),
-            ("notification_channels: [github_issue]\n", []),
+            ("notification_channels: [slack, github_issue]\n", []),
             ("workflow_optimization: {custom_optimizations: {a: {b: auto}}}\n", []),
             ("workflow_optimization: {custom_optimizations: {a: {b: smote}}}\n", ["custom_optimizations"]),
             ("workflow_optimization: {performance_profile: speed}\n", ["performance_profile"]),
@@ -263,12 +262,11 @@ class TestNotDone:
     def test_full_example_names_all_that_it_asks(self, example):
         done = not_done(request_of(example("random_forest_full.yaml")))
         assert [item.key for item in done] == [
-            "bias_check", "ci_tests", "monitoring", "retraining", "canary", "sagemaker_experiments", "notifications",
+            "bias_check", "ci_tests", "monitoring", "retraining", "canary", "sagemaker_experiments",
         ]  # fmt: skip
         assert {item.key for item in done} <= set(NOT_DONE_KEYS)
         asked = {item.key: (item.field, item.asked) for item in done}
         assert asked["canary"] == ("deployment_strategy", "canary")
-        assert asked["notifications"] == ("notification_channels", "slack, email")
 
     def test_plan_carries_the_list(self, churn):
         plan = plan_of(CHURN + "api_type: grpc\n", churn, algorithm=XGBOOST)
