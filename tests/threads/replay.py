@@ -44,6 +44,7 @@ class Replay:
         for login, role in script["people"].items():
             role = role if isinstance(role, dict) else {"permission": role}
             github.add_user(login, **role)
+        github.push(PLATFORM, {"README.md": "# Models\n"}, "A repository is never empty when people open issues")
         self.settings = Settings(
             home=home,
             tracker="github",
@@ -221,7 +222,7 @@ _VARIES = (
     (re.compile(r"http://127\.0\.0\.1:\d+"), "http://127.0.0.1:<port>"),
     (re.compile(r"(?:file://)?/[\w./-]*/home/"), "<home>/"),
     (re.compile(r"\b\d+(\.\d+)? (s|秒|ms|ミリ秒|min|分)(?![\w一-龠])"), "<duration>"),
-    (re.compile(r"(?<![\w.])-?\d+\.\d+(e-?\d+)?\b"), "<number>"),
+    (re.compile(r"(?<![\w.])-?\d+\.\d{3,}(e-?\d+)?\b"), "<number>"),
     (re.compile(r"[ ]{2,}\|"), " |"),
     (re.compile(r"\| ?-{2,}:? ?(?=\|)"), "| --- "),
 )
