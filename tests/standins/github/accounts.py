@@ -52,9 +52,8 @@ def rate_limit(call: Call) -> Response:
         "used": left.limit - left.remaining,
         "remaining": left.remaining,
         "reset": int(left.reset.timestamp()),
-        "resource": "core",
     }
-    search = core | {"limit": 30, "used": 0, "remaining": 30, "resource": "search"}
+    search = core | {"limit": 30, "used": 0, "remaining": 30}
     return Response(200, {"resources": {"core": core, "search": search}, "rate": core})
 
 

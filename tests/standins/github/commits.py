@@ -95,9 +95,8 @@ def differences(repository: Repository, commit: Commit) -> dict[str, tuple[Entry
     objects = repository.objects
     after = objects.walk(commit.tree)
     before = objects.walk(objects.commits[commit.parents[0]].tree) if commit.parents else {}
-    return {
-        path: (before.get(path), after.get(path)) for path in sorted({*before, *after}) if before.get(path) != after.get(path)
-    }
+    pairs = {path: (before.get(path), after.get(path)) for path in sorted({*before, *after})}
+    return {path: (old, new) for path, (old, new) in pairs.items() if old != new}
 
 
 def push_payload(call: Call, repository: Repository, ref: str, before: str | None, after: str | None) -> dict[str, Any]:
@@ -196,15 +195,18 @@ def _account(call: Call, one: Signature) -> dict[str, Any] | None:
     return None if user is None else shapes.user(call.world, user)
 
 
+def _lines(repository: Repository, entry: Entry | None) -> list[str]:
+    raw = b"" if entry is None else repository.objects.blob(entry.sha) or b""
+    return raw.decode("utf-8", "replace").splitlines()
+
+
 def _changed_file(
     call: Call, repository: Repository, commit: Commit, path: str, old: Entry | None, new: Entry | None
 ) -> dict[str, Any]:
     import difflib
 
-    texts = [
-        (repository.objects.blob(each.sha) or b"").decode("utf-8", "replace").splitlines() if each else [] for each in (old, new)
-    ]
-    lines = list(difflib.unified_diff(*texts, lineterm=""))[2:]
+    before, after = (_lines(repository, entry) for entry in (old, new))
+    lines = list(difflib.unified_diff(before, after, lineterm=""))[2:]
     added, removed = (sum(line.startswith(sign) for line in lines) for sign in "+-")
     html = f"{call.world.html_url}/{repository.full_name}"
     shown = new or old

@@ -70,7 +70,7 @@ def get_content(call: Call) -> Response:
         shown = _entry(call, repository, ref, path, entry, content=True)
         if "raw" in call.request.headers.get("accept", ""):
             raw = repository.objects.blob(entry.sha) or b""
-            return Response(200, html=raw.decode("utf-8", "replace"), headers={"Content-Type": "application/vnd.github.raw"})
+            return Response(200, raw=raw, headers={"Content-Type": "application/vnd.github.raw"})
         return Response(200, shown)
     prefix = f"{path}/" if path else ""
     inside = repository.objects.trees[entry.sha]

@@ -51,9 +51,8 @@ def send(world: World, repository: Repository, hook: Hook, event: str, action: s
     if hook.content_type == "form":
         raw = urlencode({"payload": raw.decode()}).encode()
     guid = str(uuid.uuid4())
-    delivery = Delivery(
-        world.next_id(), guid, event, action, raw, headers_of(repository, hook, guid, event, raw), world.now(), False
-    )
+    headers = headers_of(repository, hook, guid, event, raw)
+    delivery = Delivery(world.next_id(), guid, event, action, raw, headers, world.now(), redelivery=False)
     hook.deliveries.append(delivery)
     world.deliver(repository, hook, delivery)
     return delivery
@@ -62,9 +61,8 @@ def send(world: World, repository: Repository, hook: Hook, event: str, action: s
 def again(world: World, repository: Repository, hook: Hook, delivery: Delivery) -> Delivery:
     """Send the same bytes under the same delivery id once more."""
     headers = headers_of(repository, hook, delivery.guid, delivery.event, delivery.payload)
-    repeated = Delivery(
-        world.next_id(), delivery.guid, delivery.event, delivery.action, delivery.payload, headers, world.now(), True
-    )
+    guid, event, raw = delivery.guid, delivery.event, delivery.payload
+    repeated = Delivery(world.next_id(), guid, event, delivery.action, raw, headers, world.now(), redelivery=True)
     hook.deliveries.append(repeated)
     world.deliver(repository, hook, repeated)
     return repeated

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -52,18 +53,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """What the stand-in answers. ``content`` is the JSON value; None is an empty body."""
+    """What the stand-in answers. ``content`` is the JSON value; None is an empty body, unless there are bytes in ``raw``."""
 
     status: int = 200
     content: Any = None
     headers: Mapping[str, str] = field(default_factory=dict)
-    html: str | None = None
+    raw: bytes | None = None
 
-    @property
+    @cached_property
     def body(self) -> bytes:
         """The bytes that are sent."""
-        if self.html is not None:
-            return self.html.encode()
+        if self.raw is not None:
+            return self.raw
         return b"" if self.content is None else json.dumps(self.content, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -114,9 +115,9 @@ class RequestRecord:
 
 @dataclass(frozen=True)
 class Exchange:
-    """One whole request with its answer as they went over the wire, for the contract."""
+    """One whole request with its answer as they went over the wire; status 0 where there was no answer."""
 
     request: Request
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""

@@ -48,6 +48,10 @@ def _wants(call: Call, hook: Hook) -> None:
     hook.events, hook.active = list(events), bool(call.body.get("active", hook.active))
 
 
+def _same(one: Hook, other: Hook) -> bool:
+    return (one.url, one.content_type, set(one.events)) == (other.url, other.content_type, set(other.events))
+
+
 @operation("GET", _HOOKS)
 def list_hooks(call: Call) -> Response:
     """Hooks of a repository."""
@@ -64,15 +68,9 @@ def create_hook(call: Call) -> Response:
     hook = Hook(call.world.next_id(), "", None, ["push"], call.now, call.now, content_type="form")
     _configure(hook, call.body.get("config"))
     _wants(call, hook)
-    if any(
-        (each.url, each.content_type, sorted(each.events)) == (hook.url, hook.content_type, sorted(hook.events))
-        for each in repository.hooks.values()
-    ):
-        raise Refused(
-            422,
-            "Validation Failed",
-            [{"resource": "Hook", "code": "custom", "message": "Hook already exists on this repository"}],
-        )
+    if any(_same(each, hook) for each in repository.hooks.values()):
+        message = "Hook already exists on this repository"
+        raise Refused(422, "Validation Failed", [{"resource": "Hook", "code": "custom", "message": message}])
     repository.hooks[hook.id] = hook
     content = shapes.hook(call.world, repository, hook)
     if hook.active:

@@ -163,7 +163,7 @@ def _change_state(call: Call, repository: Repository, issue: Issue, actor: User,
     closed = state == "closed"
     issue.state_reason = (reason or "completed") if closed else "reopened"
     issue.closed_at, issue.closed_by = (call.now, actor) if closed else (None, None)
-    note(call, issue, "closed" if closed else "reopened", actor, **({"state_reason": issue.state_reason} if closed else {}))
+    note(call, issue, "closed" if closed else "reopened", actor)
     content = shapes.issue(call.world, repository, issue)
     emit(call, repository, "issues", "closed" if closed else "reopened", issue=content)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlencode
 
@@ -180,8 +180,6 @@ def since(call: Call) -> datetime | None:
         at = datetime.fromisoformat(value)
     except ValueError:
         raise invalid("Issue", "since", "invalid") from None
-    from datetime import UTC
-
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

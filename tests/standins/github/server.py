@@ -6,6 +6,7 @@ import hashlib
 import socket
 import threading
 import time
+import uuid
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Callable
@@ -21,10 +22,22 @@ from tests.standins.github.routing import Call, find
 from tests.standins.github.state import User, World
 
 if TYPE_CHECKING:
-    from http.client import HTTPMessage
+    from email.message import Message
 
 #: Importing a module registers its operations.
-_MODULES = ("issues", "issue_labels", "labels", "comments", "reactions", "accounts", "contents", "hooks")
+_MODULES = (
+    "issues",
+    "issue_labels",
+    "labels",
+    "comments",
+    "reactions",
+    "accounts",
+    "contents",
+    "hooks",
+    "gitdata",
+    "apps",
+    "search",
+)
 LARGEST_BODY = 64 * 1024 * 1024
 Watcher = Callable[[Request, "User | None"], None]
 View = Callable[[Request], "Response | None"]
@@ -49,7 +62,7 @@ class Api:
         Raises:
             Refused: with the documented answer.
         """
-        found, parameters = find(request.method, request.path)
+        found, parameters = find("GET" if request.method == "HEAD" else request.method, request.path)
         with self.world.lock:
             return found.handler(Call(self.world, request, parameters, actor, through_form))
 
@@ -141,7 +154,7 @@ class Api:
     def _finished(self, request: Request, actor: User | None, response: Response) -> Response:
         headers = {
             "X-GitHub-Media-Type": "github.v3; format=json",
-            "X-GitHub-Request-Id": hashlib.md5(str(len(self.log)).encode(), usedforsecurity=False).hexdigest()[:16],
+            "X-GitHub-Request-Id": uuid.uuid4().hex.upper(),
         }
         if response.status == 200 and request.method == "GET" and request.path != "/rate_limit":
             etag = f'W/"{hashlib.sha256(response.body).hexdigest()}"'
@@ -160,7 +173,7 @@ class Api:
                 "x-ratelimit-reset": str(int(left.reset.timestamp())),
                 "x-ratelimit-resource": "core",
             }
-        return Response(response.status, response.content, headers | dict(response.headers), response.html)
+        return Response(response.status, response.content, headers | dict(response.headers), response.raw)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -189,16 +202,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(api.view(request) or Refused(404, "Not Found").response)
             return
         try:
-            response = api.answer(request)
+            response: Response | None = api.answer(request)
         except Dropped:
             self.close_connection = True
-            return
-        raw = response.body
+            response = None
+        exchange = Exchange(request, 0) if response is None else _exchange(request, response)
         for observe in tuple(api.observers):
-            observe(Exchange(request, response.status, _with_type(response), raw))
-        self._write(response)
+            observe(exchange)
+        if response is not None:
+            self._write(response)
 
-    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = _serve
+    do_GET = do_POST = do_PATCH = do_PUT = do_DELETE = do_HEAD = _serve  # noqa: N815  the names that http.server calls
 
     def _write(self, response: Response) -> None:
         raw = response.body
@@ -219,13 +233,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
 
-def _lower(headers: HTTPMessage) -> dict[str, str]:
+def _lower(headers: Message) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
+def _exchange(request: Request, response: Response) -> Exchange:
+    return Exchange(request, response.status, _with_type(response), response.body)
+
+
 def _with_type(response: Response) -> dict[str, str]:
-    kind = "text/html; charset=utf-8" if response.html is not None else "application/json; charset=utf-8"
-    return ({"Content-Type": kind} if response.body else {}) | dict(response.headers)
+    return ({"Content-Type": "application/json; charset=utf-8"} if response.body else {}) | dict(response.headers)
 
 
 class Server(ThreadingHTTPServer):
@@ -248,7 +265,7 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request: socket.socket, client_address: object) -> None:  # type: ignore[override]
         """Remember the connection."""
         self._open.add(request)
-        super().process_request(request, client_address)  # type: ignore[arg-type]
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: socket.socket) -> None:  # type: ignore[override]
         """Forget the connection."""

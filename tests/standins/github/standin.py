@@ -11,6 +11,7 @@ from urllib.parse import quote
 from tests.standins.github import faults as going_wrong
 from tests.standins.github import shapes
 from tests.standins.github.accounts import budget
+from tests.standins.github.apps import new_app
 from tests.standins.github.commits import commit_files, signature
 from tests.standins.github.deliveries import Courier
 from tests.standins.github.exchange import Exchange, Request, RequestRecord
@@ -18,7 +19,7 @@ from tests.standins.github.faults import Fault, Faults
 from tests.standins.github.objects import Commit, Entry
 from tests.standins.github.routing import Call
 from tests.standins.github.server import Api, Server, Watcher
-from tests.standins.github.state import ROLES, Clock, Delivery, Hook, Role, User, World
+from tests.standins.github.state import ROLES, App, Clock, Delivery, Hook, Role, User, World
 
 Json = dict[str, Any]
 
@@ -82,6 +83,10 @@ class GitHubStandIn:
         if login not in self._tokens:
             self._tokens[login] = self.world.add_token(self.world.add_user(login))
         return self._tokens[login]
+
+    def add_app(self, slug: str = "mlops") -> App:
+        """A GitHub App on the repository: ``id``, ``private_key`` (PEM) and ``installation``; acts as ``slug[bot]``."""
+        return new_app(self.world, self._repository, slug)
 
     # what people do: the same operations as over HTTP, without faults, limits and log
 
