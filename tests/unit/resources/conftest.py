@@ -1,0 +1,16 @@
+"""A GitHub of its own for every test that asks for one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.standins.github import GitHubStandIn
+from tests.unit.resources.on_github import REPOSITORY
+
+
+@pytest.fixture
+def github() -> Iterator[GitHubStandIn]:
+    with GitHubStandIn(repository=REPOSITORY) as standin:
+        yield standin
