@@ -146,10 +146,10 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
     record = ledger.record(training_id)
     if record is None:
         built = build_record(platform, training_id, error)
-        record = ledger.conclude(_registered(platform, built) if has_run(built) else built)
+        record = ledger.conclude(_registered(platform, built) if built.has_run else built)
     if ledger.is_reported(training_id):
         return record
-    if not has_run(record):
+    if not record.has_run:
         platform.thread.conclude(record, None)
         ledger.mark_reported(training_id)
         return record
@@ -161,11 +161,6 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
     platform.thread.conclude(record, predict_example(platform, record))
     ledger.mark_reported(training_id)
     return record
-
-
-def has_run(record: TrainingRecord) -> bool:
-    """Whether a training got as far as to be part of its line's history: a plan that was only proposed did not."""
-    return record.outcome not in ("cancelled", "rejected", "superseded") or record.dataset is not None
 
 
 def _figures(platform: Platform, training_id: str) -> list[Path]:

@@ -91,7 +91,7 @@ class Thread:
         run_id = record.model.mlflow_run_id if record.model is not None else None
         links = comments.Links(
             report=self._platform.store.uri(f"reports/{record.training_id}/report.html"),
-            history=str(self._platform.history.folder / f"training_history/{record.training_id}.md"),
+            history=self._platform.history.url(record.training_id) if record.has_run else None,
             mlflow=self._platform.experiments.run_url(run_id) if run_id is not None else None,
             log=self._platform.store.uri(f"logs/{record.training_id}/training.log")
             if record.training_seconds is not None

@@ -110,3 +110,8 @@ class TrainingRecord(Frozen):
     endpoint: EndpointFacts | None = None
     phases: tuple[PhaseProgress, ...] = ()
     error: str | None = Field(default=None, description="headline of what went wrong, for a failed training")
+
+    @property
+    def has_run(self) -> bool:
+        """Whether the training got as far as to be part of its line's history: a plan that was only proposed did not."""
+        return self.outcome not in ("cancelled", "rejected", "superseded") or self.dataset is not None
