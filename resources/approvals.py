@@ -44,9 +44,18 @@ class Approvals:
 
     def denied(self, login: str, identity: TrainingIdentity, plan: Plan) -> Denial | None:
         """Why ``login`` may not approve this plan now; None if it may."""
+        return self._ruled(self.person(login), identity, plan)
+
+    def needs_second_person(self, identity: TrainingIdentity, plan: Plan) -> bool:
+        """Whether the requester could not approve this plan with any permission."""
+        anybody = Person(login=identity.requested_by, permission="admin", is_bot=False)
+        denial = self._ruled(anybody, identity, plan)
+        return denial is not None and denial.reason.startswith("second_person")
+
+    def _ruled(self, person: Person, identity: TrainingIdentity, plan: Plan) -> Denial | None:
         settings = self._platform.settings
         return may_approve(
-            self.person(login),
+            person,
             requester=identity.requested_by,
             production=plan.request.deployment.environment == "production",
             estimated_cost_usd=self._platform.front_desk.estimated_cost(identity.training_id, plan),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mlops_assets.errors import MlopsError, RequestInvalid, UserError
+from mlops_assets.errors import MlopsError, RequestInvalid
 from mlops_assets.reports import replies
 from mlops_assets.request.adjustment import difference
 from mlops_assets.request.authority import Denial, Person, may_decide
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 class _Move(Frozen):
     """What a rollback will do, fixed before it is done: a second one must not move on."""
 
-    before: str | None
+    before: str
     to: str | None
 
 
@@ -64,18 +64,18 @@ class Conversation:
         if person.is_bot:
             return  # two machines would answer each other for ever
         denial = _denied(person, issue, command)
-        if denial is not None:
-            thread.deny_command(issue, denial)
-        elif isinstance(command, RequestInvalid):
-            thread.reply(issue, comment.id, replies.adjustment_refused(command.problems, command.corrected, language))
-        else:
+        action = _ACTIONS.get(type(command), "retry")
+        if denial is not None and action is not None:
+            thread.deny_command(issue, denial, action)
+        elif denial is None and isinstance(command, RequestInvalid):
+            thread.reply(issue, comment.id, replies.refused_reply_comment(command.problems, command.corrected, language))
+        elif denial is None and not isinstance(command, RequestInvalid):
             thread.reply(issue, comment.id, self._carry_out(issue, comment, command, language))
 
     def _carry_out(self, issue: Issue, comment: Comment, command: Command, language: Language) -> str:
         attempts = self._platform.ledger.attempts(issue.number, body_digest(issue.title, issue.body))
-        name = type(command).__name__.lower()
         if not attempts:
-            return replies.not_applicable(name, "no_training", language)
+            return replies.not_applicable_comment(type(command).__name__.lower(), "no_training", language)
         current = attempts[-1]
         if isinstance(command, Retry):
             return self._retry(issue, comment, command, attempts, language)
@@ -83,7 +83,7 @@ class Conversation:
             return self._rollback(issue, comment, command, current, language)
         if isinstance(command, Cancel):
             return self._cancel(issue, comment, current, language)
-        return self._status(current, attempts, language) if isinstance(command, Status) else self._explain(current, language)
+        return self._status(current, language) if isinstance(command, Status) else self._explain(current, language)
 
     def _retry(
         self, issue: Issue, comment: Comment, command: Retry, attempts: list[TrainingIdentity], language: Language
@@ -92,18 +92,29 @@ class Conversation:
         made = next((attempt for attempt in attempts if attempt.cause == f"comment:{comment.id}"), None)
         if made is None:
             limit = ledger.request(current.training_id).max_retry
-            if len(attempts) > limit:
-                return replies.retries_exhausted(limit, self._served_version(current), language)
+            if issue.state == "closed":
+                return replies.not_applicable_comment("retry", "closed", language)
             if self._is_under_way(current):
-                return replies.not_applicable("retry", "running", language)
+                return replies.not_applicable_comment("retry", "still_running", language)
+            if len(attempts) > limit:
+                return replies.retries_exhausted_comment(
+                    language, model_id=current.model_id, max_retry=limit, serving=self._serving(current)
+                )
             try:
                 made = self._platform.front_desk.adjust(issue, current, command.changes, by=comment.author, comment=comment.id)
             except RequestInvalid as invalid:
-                return replies.adjustment_refused(invalid.problems, invalid.corrected, language)
+                return replies.refused_reply_comment(invalid.problems, invalid.corrected, language)
         before = next(attempt for attempt in attempts if attempt.attempt == made.attempt - 1)
         asked, now_asked = ledger.request(before.training_id), ledger.request(made.training_id)
-        return replies.adjusted(
-            difference(asked, now_asked), attempt=made.attempt, most=now_asked.max_retry + 1, by=comment.author, language=language
+        plan = self._platform.front_desk.shown_plan(made.training_id)
+        return replies.adjusted_comment(
+            difference(asked, now_asked),
+            language,
+            person=comment.author,
+            training_id=made.training_id,
+            attempt=made.attempt,
+            max_retry=now_asked.max_retry,
+            awaits_approval=plan is None or self._platform.approvals.denied(comment.author, made, plan) is not None,
         )
 
     def _is_under_way(self, identity: TrainingIdentity) -> bool:
@@ -119,29 +130,38 @@ class Conversation:
         wanted = "" if ledger.is_reported(current.training_id) else current.training_id
         training_id = ledger.intend(issue.number, comment.id, wanted)
         if not training_id:
-            return replies.not_applicable("cancel", "concluded", language)
+            return replies.not_applicable_comment("cancel", "nothing_to_cancel", language)
         stop = ledger.stop(training_id, Stop(reason="cancelled", by=comment.author, at=now()))
-        return replies.cancelled(training_id, stop.by, language)
+        return replies.cancelled_comment(stop.by, language)
 
     def _rollback(self, issue: Issue, comment: Comment, command: Rollback, current: TrainingIdentity, language: Language) -> str:
         endpoint = self._endpoint(current)
-        if endpoint is None:
-            return replies.not_applicable("rollback", "no_endpoint", language)
+        if endpoint is None or endpoint.version is None:
+            return replies.not_applicable_comment("rollback", "nothing_served", language)
         wished = _Move(before=endpoint.version, to=command.version or endpoint.previous)
-        move = _Move.model_validate_json(
-            self._platform.ledger.intend(issue.number, comment.id, wished.model_dump_json())
-        )
+        move = _Move.model_validate_json(self._platform.ledger.intend(issue.number, comment.id, wished.model_dump_json()))
+        place = (endpoint.model_id, endpoint.environment)
         try:
-            if endpoint.version != move.to:
-                self._platform.endpoints.rollback(
-                    endpoint.model_id, endpoint.environment, who=comment.author, why=f"issue {issue.number}", to=move.to
-                )
-        except (UserError, MlopsError) as error:
-            return replies.rollback_impossible(str(error), self._versions(endpoint.model_id), language)
-        return replies.rolled_back(endpoint.model_id, endpoint.environment, move.before, move.to, endpoint.url, language)
-
-    def _versions(self, model_id: str) -> list[str]:
-        return self._platform.models.versions(model_id)
+            if move.to is None or (endpoint.version != move.to or move.before == move.to):
+                self._platform.endpoints.rollback(*place, who=comment.author, why=f"issue {issue.number}", to=move.to)
+        except MlopsError:
+            return replies.rollback_impossible_comment(
+                language,
+                model_id=endpoint.model_id,
+                asked=command.version,
+                serving=self._serving(current),
+                available=self._platform.models.published(endpoint.model_id),
+            )
+        url = self._platform.endpoints.ensure(*place).url
+        return replies.rolled_back_comment(
+            language,
+            person=comment.author,
+            model_id=endpoint.model_id,
+            environment=endpoint.environment,
+            before=move.before,
+            after=move.to or endpoint.version,
+            url=url,
+        )
 
     def _endpoint(self, identity: TrainingIdentity) -> EndpointStatus | None:
         environment = self._platform.ledger.request(identity.training_id).deployment.environment
@@ -149,15 +169,42 @@ class Conversation:
         found = self._platform.endpoints.list()
         return next((status for status in found if (status.model_id, status.environment) == place), None)
 
-    def _served_version(self, identity: TrainingIdentity) -> str | None:
+    def _serving(self, identity: TrainingIdentity) -> replies.Serving | None:
         endpoint = self._endpoint(identity)
-        return endpoint.version if endpoint is not None else None
+        if endpoint is None or endpoint.version is None:
+            return None
+        return replies.Serving(environment=endpoint.environment, version=endpoint.version, url=endpoint.url)
 
-    def _status(self, current: TrainingIdentity, attempts: list[TrainingIdentity], language: Language) -> str:
-        raise NotImplementedError
+    def _status(self, current: TrainingIdentity, language: Language) -> str:
+        ledger, training_id = self._platform.ledger, current.training_id
+        record, plan, serving = ledger.record(training_id), self._platform.front_desk.shown_plan(training_id), self._serving(current)
+        return replies.status_comment(
+            language,
+            model_id=current.model_id,
+            serving=[serving] if serving is not None else [],
+            training_id=training_id,
+            phases=self._platform.board.phases(training_id),
+            outcome=record.outcome if record is not None else None,
+            attempt=current.attempt,
+            max_retry=ledger.request(training_id).max_retry,
+            not_done=[item.key for item in plan.not_done] if plan is not None else [],
+        )
 
     def _explain(self, current: TrainingIdentity, language: Language) -> str:
-        raise NotImplementedError
+        plan = self._platform.front_desk.shown_plan(current.training_id)
+        if plan is None:
+            return replies.not_applicable_comment("explain", "no_training", language)
+        return replies.explain_comment(plan, language, record=self._platform.ledger.record(current.training_id))
+
+
+#: What a refusal calls it; looking is refused without a word, so that nobody can make the platform write.
+_ACTIONS: dict[type, replies.Action | None] = {
+    Retry: "retry",
+    Rollback: "rollback",
+    Cancel: "cancel",
+    Status: None,
+    Explain: None,
+}
 
 
 def _denied(person: Person, issue: Issue, command: Command | RequestInvalid) -> Denial | None:

@@ -145,7 +145,7 @@ class Platform:
         from resources.board import ProgressBoard, ProgressEvent
 
         def show(event: ProgressEvent) -> None:
-            if event.fraction is None:
+            if event.fraction is None and event.state != "done":  # the next phase begins, or the report is written, at once
                 self.thread.progress(event.training_id)
 
         board = ProgressBoard(self.ledger)

@@ -39,6 +39,10 @@ def retries_exhausted(record: TrainingRecord) -> bool:
     return record.outcome == "below_threshold" and record.attempt > record.request.max_retry
 
 
+DENIALS_SHOWN = 5
+"""One comment explains it to so many; a public repository may have any number of strangers."""
+
+
 class Thread:
     """Writes comments and state labels; every call is an upsert."""
 
@@ -115,8 +119,13 @@ class Thread:
         """Explain in one comment whose word on a plan does not count, and why."""
         if identity.issue is not None:
             language = self._platform.ledger.request(identity.training_id).language
-            body = replies.denied(denials, language)
-            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", body)
+            shown = [replies.denied_comment(denial, "approve", language) for denial in denials[:DENIALS_SHOWN]]
+            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", "\n".join(shown))
+
+    def deny_command(self, issue: Issue, denial: Denial, action: replies.Action) -> None:
+        """Explain to somebody that a command was not carried out; one comment an issue, however many ask."""
+        body = replies.denied_comment(denial, action, self.language_of(issue))
+        self._platform.tracker.upsert_comment(issue.number, "denied", body)
 
     def reply(self, issue: Issue, comment: str, body: str) -> None:
         """Answer one comment of a person."""
@@ -134,8 +143,10 @@ class Thread:
             return ""
         approval = self._platform.ledger.approval(training_id, plan.digest)
         language = plan.request.language
-        number = self._platform.ledger.identity(training_id).issue
-        how = sentence(f"detail.approve_folder", language, command=f"mlops run {number}")
+        identity = self._platform.ledger.identity(training_id)
+        command = f"mlops run {identity.issue}" if self._platform.settings.tracker == "folder" else None
+        second = self._platform.approvals.needs_second_person(identity, plan)
+        how = replies.how_to_approve(language, command=command, second_person=second)
         return proposal_comment(plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how)
 
     def _write(self, training_id: str, body: str) -> None:
