@@ -57,6 +57,10 @@ class Delivery(Frozen):
         """Identity of this delivery."""
         return f"{self.notification.id}@{self.channel}"
 
+    def is_due(self, now: datetime) -> bool:
+        """Whether it may be sent; a moment further away than the longest wait was written by a clock that was wrong."""
+        return not timedelta(0) < self.due_at - now <= LONGEST_WAIT
+
     @property
     def lane(self) -> tuple[str, str]:
         """What keeps its order: a resolved incident must not be opened again by an older event that was held up."""
@@ -188,7 +192,7 @@ class Outbox:
         for delivery in pending:
             if sent >= limit or time.monotonic() >= end:
                 break
-            if delivery.due_at > now or delivery.lane in held_lanes or delivery.channel in silent:
+            if not delivery.is_due(now) or delivery.lane in held_lanes or delivery.channel in silent:
                 held_lanes.add(delivery.lane)
                 continue
             if self.settlement(delivery.notification.id, delivery.channel) is not None:

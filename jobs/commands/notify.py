@@ -28,14 +28,13 @@ def test(channel: str, quiet: bool) -> Any:
     from resources.ledger import new_training_id
     from resources.notifier import Notifier, Undelivered, require_channel
     from resources.platform import Platform
-    from resources.settings import FILE, PREFIX, Settings
+    from resources.settings import FILE, PREFIX
 
     platform = Platform()
     settings = platform.settings
     lacking = require_channel(channel).lacking(settings)
     if lacking:
-        named = [f"{PREFIX}{name.upper()} ({Settings.model_fields[name].description or name})"
-                 if name in Settings.model_fields else name for name in lacking]  # fmt: skip
+        named = [_explained(name, PREFIX) for name in lacking]
         raise UserError(
             f"the channel {channel} is not set up: {len(lacking)} setting(s) are missing",
             field=", ".join(lacking),
@@ -53,6 +52,17 @@ def test(channel: str, quiet: bool) -> Any:
         again = "trying again later may succeed" if failure.retryable else "trying again will not help; mend the setting first"
         raise Unsuccessful({**data, "delivered": False, "reason": failure.reason}, f"{text}\n{again}") from None
     return {**data, "delivered": True}, f"{channel} took the test notification {notification.id}"
+
+
+def _explained(name: str, prefix: str) -> str:
+    """A setting as it is written in the environment, with what it means; one of a plug-in's own as the plug-in calls it."""
+    from resources.settings import Settings
+
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return name
+    several = """, as a list: '["team@example.com"]'""" if field.annotation == tuple[str, ...] else ""
+    return f"{prefix}{name.upper()} ({field.description or name}{several})"
 
 
 @notify.command("list")

@@ -64,8 +64,12 @@ class EmailChannel:
             return
         except smtplib.SMTPException as error:
             refused = self._judged(error)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             refused = Undelivered(True, fault(error))
+        except ValueError:
+            refused = Undelivered(
+                False, "smtp_user or smtp_password has characters that SMTP cannot carry; only ASCII is possible"
+            )
         raise refused  # outside the handler, so that no traceback shows what was sent to the server
 
     def _hand_over(self, message: EmailMessage) -> None:

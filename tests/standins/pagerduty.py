@@ -1,7 +1,7 @@
 """PagerDuty's Events API v2: checks events as its documentation says and keeps incidents by deduplication key.
 
-Source: PagerDuty, *Send an Alert Event* (required fields, `dedup_key` 255 characters, `summary` 1,024, severities, links); it answers
-202 with the key, 400 with `errors`, 429.
+Source: PagerDuty, *Send an Alert Event* (required fields, `dedup_key` 255 characters, `summary` 1,024, severities, links);
+answers 202 with the key, 400 with `errors`, 429.
 """
 
 from __future__ import annotations

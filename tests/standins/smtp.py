@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import ipaddress
 import ssl
+import threading
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, cast
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 USER, PASSWORD = "mlops", "correct horse battery"
 
 
 class SmtpService:
-    """`mails` are the messages taken, by whom and over what. `answers` are used up one a message, at the end of its data."""
+    """`mails` are the messages taken, by whom and over what. `answers` are used up one a message, at the end
+    of its data; `drop` ends the connection instead."""
 
     def __init__(self, security: Literal["starttls", "tls", "none"], certificates: Path, *, auth: bool = True) -> None:
         self.mails: list[EmailMessage] = []
@@ -30,21 +32,24 @@ class SmtpService:
         if security != "none":
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
-        self._controller = Controller(
-            self,
-            hostname="127.0.0.1",
-            port=0,
-            ssl_context=context if security == "tls" else None,
-            tls_context=context if security == "starttls" else None,
-            require_starttls=security == "starttls",
-            auth_required=auth,
-            auth_require_tls=security != "none",
-            authenticator=self._known if auth else None,
-        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._tls = context if security == "tls" else None
+        self._options: dict[str, Any] = {
+            "hostname": "mail.example.com",
+            "tls_context": context if security == "starttls" else None,
+            "require_starttls": security == "starttls",
+            "auth_required": auth,
+            "auth_require_tls": security == "starttls",
+            "authenticator": self._known if auth else None,
+            "loop": self._loop,
+        }
+        self._server: asyncio.Server | None = None
 
     @property
     def port(self) -> int:
-        return int(cast(Any, self._controller.server).sockets[0].getsockname()[1])
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
 
     @staticmethod
     def _known(server: SMTP, session: Session, envelope: Envelope, mechanism: str, data: Any) -> AuthResult:
@@ -59,6 +64,9 @@ class SmtpService:
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         answer = self.answers.pop(0) if self.answers else "250 taken"
+        if answer == "drop":
+            server.transport.abort()
+            return ""
         if answer.startswith("2"):
             content = envelope.content if isinstance(envelope.content, bytes) else b""
             self.mails.append(cast(EmailMessage, message_from_bytes(content, policy=policy.default)))
@@ -67,11 +75,18 @@ class SmtpService:
         return answer
 
     def __enter__(self) -> Self:
-        self._controller.start()
+        # aiosmtpd's own controller cannot be given port 0
+        self._thread.start()
+        begun = self._loop.create_server(lambda: SMTP(self, **self._options), "127.0.0.1", 0, ssl=self._tls)
+        self._server = asyncio.run_coroutine_threadsafe(begun, self._loop).result(5)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._controller.stop()
+        assert self._server is not None
+        self._loop.call_soon_threadsafe(self._server.close)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
 
 
 def make_certificates(folder: Path) -> None:
