@@ -1,22 +1,24 @@
-"""The comments that the platform writes into an issue's thread: refusal, proposal, progress, result. Pure functions.
+"""The comments that tell of a training in its issue's thread: refusal, proposal, progress, result. Pure functions.
 
-They return Markdown; posting them, and the hidden marker that makes a comment replaceable, belong to the tracker. Text
-that came from a person is always passed through ``markdown`` on its way in here.
+They return Markdown; posting them, and the hidden marker that makes a comment replaceable, belong to the tracker; answers
+to what people write in the thread are in ``replies``. Text that came from a person is always passed through ``markdown``
+on its way in here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 
 from mlops_assets.errors import Problem
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, link_or_code, paragraphs, plain, table
+from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
 from mlops_assets.reports.proposal import proposal_comment
 from mlops_assets.reports.quantities import counted, term
-from mlops_assets.reports.record import PHASES, PhaseProgress, TrainingRecord
-from mlops_assets.reports.suggestions import changes
+from mlops_assets.reports.record import PhaseProgress, TrainingRecord
+from mlops_assets.reports.suggestions import changes, retry_line
 from mlops_assets.request.vocabulary import Language
 
 __all__ = ["Links", "progress_comment", "proposal_comment", "refusal_comment", "result_comment"]
@@ -25,32 +27,27 @@ __all__ = ["Links", "progress_comment", "proposal_comment", "refusal_comment", "
 _ALLOWED_SHOWN = 16
 
 
-@dataclass(frozen=True)
-class Links:
-    """Where more can be seen: http(s) addresses, or paths on the machine that ran the training; None is left out."""
-
-    report: str | None = None
-    history: str | None = None
-    mlflow: str | None = None
-    ui: str | None = None
-    log: str | None = None
-
-    def markdown(self, language: Language) -> str:
-        """A bullet list of the links that are set."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return bullets(facts.labelled(f"link_{name}", link_or_code(target), language) for name, target in given.items() if target)
-
-
 def refusal_comment(problems: Sequence[Problem], corrected: str | None, language: Language) -> str:
     """Every problem of a request at once, and the corrected block to paste.
 
     Args:
         corrected: YAML that would be accepted; None where it cannot be guessed.
     """
+    return paragraphs(
+        f"## {sentence('heading.refusal', language)}",
+        sentence("sentence.refused", language, count=counted(len(problems), "problems", language)),
+        problem_table(problems, language, nowhere="whole_body"),
+        corrected_request(corrected, language, "paste_corrected"),
+        sentence("sentence.after_mending", language),
+    )
+
+
+def problem_table(problems: Sequence[Problem], language: Language, *, nowhere: str) -> str:
+    """Every problem with what was given and what would be accepted; ``nowhere`` is the label for one of no single field."""
     header = tuple(sentence(f"label.{name}", language) for name in ("field", "problem", "given", "allowed", "did_you_mean"))
     rows = [
         (
-            echo(problem.field) if problem.field else sentence("label.whole_body", language),
+            echo(problem.field) if problem.field else sentence(f"label.{nowhere}", language),
             sentence(f"problem.{problem.code}", language),
             echo(problem.given) if problem.given else "—",
             _allowed(problem.allowed, language),
@@ -58,19 +55,17 @@ def refusal_comment(problems: Sequence[Problem], corrected: str | None, language
         )
         for problem in problems
     ]
-    mend = ""
-    if corrected is not None:
-        mend = paragraphs(
-            f"### {sentence('heading.corrected', language)}",
-            sentence("sentence.paste_corrected", language),
-            fence(corrected, "yaml"),
-        )
+    return table(header, rows)
+
+
+def corrected_request(corrected: str | None, language: Language, how: str) -> str:
+    """The block to paste under its heading, with the sentence on where to; empty where none can be guessed."""
+    if corrected is None:
+        return ""
     return paragraphs(
-        f"## {sentence('heading.refusal', language)}",
-        sentence("sentence.refused", language, count=counted(len(rows), "problems", language)),
-        table(header, rows),
-        mend,
-        sentence("sentence.after_mending", language),
+        f"### {sentence('heading.corrected', language)}",
+        sentence(f"sentence.{how}", language),
+        fence(corrected, "yaml"),
     )
 
 
@@ -82,14 +77,24 @@ def _allowed(allowed: Sequence[str], language: Language) -> str:
     return sentence("sentence.and_more", language, shown=shown, left=left) if left > 0 else shown
 
 
-def progress_comment(training_id: str, phases: Sequence[PhaseProgress], language: Language, links: Links | None = None) -> str:
-    """The table of phases, replaced in place while the training runs."""
-    finished = sum(progress.state in {"done", "skipped"} for progress in phases)
+def progress_comment(
+    training_id: str,
+    phases: Sequence[PhaseProgress],
+    language: Language,
+    links: Links | None = None,
+    *,
+    not_done: Sequence[str] = (),
+) -> str:
+    """The table of the seven phases, replaced in place while the training runs.
+
+    Args:
+        not_done: keys of the plan's ``not_done``, so that a phase that was asked for and is not built says so.
+    """
     return paragraphs(
         f"## {sentence('heading.progress', language)}",
-        sentence("sentence.progress", language, training=echo(training_id), finished=finished, all=len(PHASES)),
-        facts.phase_table(phases, language),
-        links.markdown(language) if links else "",
+        progress_sentence(training_id, phases, language),
+        phase_table(phases, language, not_done=not_done, links=links),
+        links.markdown(language, without=[name for name in IN_TABLE if name in links.addresses()]) if links else "",
     )
 
 
@@ -99,18 +104,22 @@ def result_comment(
     *,
     predict_example: str | None = None,
     links: Links | None = None,
+    by_reply: bool = False,
 ) -> str:
     """The short form of the result report, ending in what to do next for this outcome.
 
     Args:
         predict_example: the exact ``curl`` command and, on the following lines, the endpoint's real answer.
+        by_reply: the readers have no shell on the machine of the platform, so that ways on are replies, not ``mlops`` commands.
     """
+    if record.outcome in {"cancelled", "rejected", "superseded"}:
+        return _not_finished(record, language, by_reply=by_reply)
     blocks = [f"## {sentence('heading.result', language)}", f"**{facts.status_sentence(record, language)}**"]
     if record.outcome == "failed":
-        blocks.append(_failure(record, language, links))
+        blocks.append(_failure(record, language, links, by_reply=by_reply))
         links = replace(links, log=None) if links else None
     if record.outcome == "below_threshold":
-        blocks += [f"### {sentence('heading.suggestions', language)}", what_can_be_changed(record, language)]
+        blocks += [f"### {sentence('heading.suggestions', language)}", what_can_be_changed(record, language, by_reply=by_reply)]
     blocks += [f"### {sentence('heading.basic', language)}", facts.basic_information(record, language)]
     if record.dataset is not None:
         blocks += [f"### {sentence('heading.dataset', language)}", facts.dataset_sizes(record.dataset, language)]
@@ -127,7 +136,7 @@ def result_comment(
     if record.model is not None:
         blocks += [f"### {sentence('heading.model', language)}", model_facts(record, language)]
     if record.endpoint is not None:
-        blocks += [f"### {sentence('heading.endpoint', language)}", endpoint_facts(record, language)]
+        blocks += [f"### {sentence('heading.endpoint', language)}", endpoint_facts(record, language, by_reply=by_reply)]
         if predict_example:
             blocks += [sentence("sentence.predict", language), fence(predict_example, "console")]
     if links is not None and links.markdown(language):
@@ -135,18 +144,44 @@ def result_comment(
     return paragraphs(*blocks)
 
 
-def what_can_be_changed(record: TrainingRecord, language: Language) -> str:
-    """The suggestions of the gate, each alternative with the YAML block to paste."""
+def _not_finished(record: TrainingRecord, language: Language, *, by_reply: bool) -> str:
+    """The short final comment of a training that people stopped: what it was, who stopped it, and what next."""
+    who = facts.ended_by(record, language)
+    what = facts.basic_information(record, language)
+    return paragraphs(
+        f"## {sentence(f'outcome.{record.outcome}', language)}",
+        f"**{facts.status_sentence(record, language)}**",
+        f"{bullets([who])}\n{what}" if who else what,
+        f"### {sentence('heading.progress', language)}" if record.outcome == "cancelled" else "",
+        phase_table(record.phases, language, not_done=record.not_done, ended=True) if record.outcome == "cancelled" else "",
+        sentence(f"next.{record.outcome}", language),
+        "" if by_reply or record.outcome == "superseded" else _try_again(record, language),
+    )
+
+
+def what_can_be_changed(record: TrainingRecord, language: Language, *, by_reply: bool = False) -> str:
+    """The suggestions of the gate, each alternative as the YAML block and, where it is short, as the line to reply with."""
     if record.gate is None or record.gate.passed:
         return ""
     blocks = [bullets(sentence(f"suggestion.{key}", language) for key in record.gate.suggestions)]
+    limit = record.request.max_retry
+    left = max(0, limit - record.attempt + 1) if record.issue is not None else 0
     alternatives = changes(record)
-    if alternatives:
+    if alternatives and left:
+        blocks.append(sentence("sentence.reply_change", language, left=left, limit=limit))
+    elif alternatives:
+        used_up = record.issue is not None
+        blocks.append(sentence("sentence.retries_used_up", language, limit=limit) if used_up else "")
         blocks.append(sentence("sentence.paste_change", language))
     for number, change in enumerate(alternatives, 1):
         purpose = facts.joined([sentence(f"suggestion_short.{key}", language) for key in change.suggestions], language)
         blocks += [sentence("sentence.alternative", language, number=number, purpose=purpose), fence(_yaml(change.yaml), "yaml")]
-    return paragraphs(*blocks, _try_again(record, language))
+        line = retry_line(change, record.request) if left else None
+        if line is not None:
+            blocks += [sentence("sentence.in_one_line", language), fence(line, "text")]
+    if alternatives and left:
+        blocks.append(sentence("sentence.or_edit", language))
+    return paragraphs(*blocks, "" if by_reply else _try_again(record, language))
 
 
 def model_facts(record: TrainingRecord, language: Language) -> str:
@@ -166,8 +201,8 @@ def model_facts(record: TrainingRecord, language: Language) -> str:
     return bullets(items)
 
 
-def endpoint_facts(record: TrainingRecord, language: Language) -> str:
-    """Where the model answers, and the version it replaced."""
+def endpoint_facts(record: TrainingRecord, language: Language, *, by_reply: bool = False) -> str:
+    """Where the model answers, and the version it replaced with the way back to it."""
     endpoint = record.endpoint
     if endpoint is None:
         return ""
@@ -176,19 +211,20 @@ def endpoint_facts(record: TrainingRecord, language: Language) -> str:
         facts.labelled("url", link_or_code(endpoint.url), language),
     ]
     if endpoint.previous_version:
-        line = f"mlops rollback {record.model_id}"
+        line = "/rollback" if by_reply else f"mlops rollback {record.model_id}"
         items.append(sentence("sentence.previous", language, version=echo(endpoint.previous_version), command=echo(line)))
     return bullets(items)
 
 
-def _failure(record: TrainingRecord, language: Language, links: Links | None) -> str:
+def _failure(record: TrainingRecord, language: Language, links: Links | None, *, by_reply: bool) -> str:
     failed = next((progress.phase for progress in record.phases if progress.state == "failed"), None)
     items = [facts.labelled("error", plain(record.error or "—", 600), language)]
     if failed is not None:
         items.insert(0, facts.labelled("failed_phase", sentence(f"phase.{failed}", language), language))
     if links is not None and links.log:
         items.append(facts.labelled("link_log", link_or_code(links.log), language))
-    return paragraphs(bullets(items), sentence("sentence.after_failure", language), _try_again(record, language))
+    again = sentence("sentence.reply_again", language, command=echo("/retry")) if by_reply else _try_again(record, language)
+    return paragraphs(bullets(items), sentence("sentence.after_failure", language), again)
 
 
 def _try_again(record: TrainingRecord, language: Language) -> str:

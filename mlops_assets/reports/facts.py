@@ -24,17 +24,25 @@ from mlops_assets.reports.quantities import (
     time_of,
     value_beside,
 )
-from mlops_assets.reports.record import PHASES, DatasetFacts, GateDecision, PhaseProgress, TrainingRecord
+from mlops_assets.reports.record import DatasetFacts, GateDecision, Outcome, TrainingRecord
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.request.vocabulary import Language
 
-STATE_ICONS: Mapping[str, str] = {"waiting": "⬜", "running": "🔄", "done": "✅", "failed": "❌", "skipped": "➖"}
-OUTCOME_ICONS: Mapping[str, str] = {"deployed": "✅", "below_threshold": "⚠️", "failed": "❌"}
+OUTCOME_ICONS: Mapping[Outcome, str] = {
+    "deployed": "✅", "below_threshold": "⚠️", "failed": "❌", "cancelled": "🛑", "rejected": "👎", "superseded": "♻️",
+}  # fmt: skip
+#: Outcomes of a plan that never ran: there is no time that it took.
+NEVER_RAN: frozenset[Outcome] = frozenset({"rejected", "superseded"})
 
 
 def labelled(label: str, value: str, language: Language) -> str:
     """``label: value`` with the label from the catalogue; ``value`` is Markdown."""
-    return sentence("punctuation.labelled", language, label=sentence(f"label.{label}", language), value=value)
+    return labelled_text(sentence(f"label.{label}", language), value, language)
+
+
+def labelled_text(label: str, value: str, language: Language) -> str:
+    """``label: value``, both Markdown."""
+    return sentence("punctuation.labelled", language, label=label, value=value)
 
 
 def joined(items: Sequence[str], language: Language) -> str:
@@ -76,8 +84,9 @@ def basic_information(record: TrainingRecord, language: Language) -> str:
         labelled("learning_type", learning_type(record.request, language), language),
         labelled("algorithm", algorithm(record.request, language), language),
         labelled("started_at", time_of(record.started_at), language),
-        labelled("took", took(record, language), language),
     ]
+    if record.outcome not in NEVER_RAN:
+        items.append(labelled("took", took(record, language), language))
     if record.issue is not None:
         number = sentence("sentence.issue_and_attempt", language, issue=record.issue, attempt=record.attempt)
         items.insert(2, labelled("issue", number, language))
@@ -167,17 +176,11 @@ def status_sentence(record: TrainingRecord, language: Language) -> str:
     return f"{OUTCOME_ICONS[record.outcome]} {text}".strip()
 
 
-def phase_table(phases: Sequence[PhaseProgress], language: Language) -> str:
-    """Every phase in order with its state, time and detail; a phase not heard of yet is waiting."""
-    known = {progress.phase: progress for progress in phases}
-    rows = []
-    for number, phase in enumerate(PHASES, 1):
-        progress = known.get(phase, PhaseProgress(phase=phase, state="waiting"))
-        state = f"{STATE_ICONS[progress.state]} {sentence(f'state.{progress.state}', language)}"
-        seconds = duration(progress.seconds, language)
-        rows.append((f"{number}. {sentence(f'phase.{phase}', language)}", state, seconds, plain(progress.detail, 300)))
-    header = tuple(sentence(f"label.{name}", language) for name in ("phase", "state", "time", "detail"))
-    return table(header, rows, ("left", "left", "right", "left"))
+def ended_by(record: TrainingRecord, language: Language) -> str:
+    """Who rejected or cancelled a training, as a labelled line; empty where nobody did or nobody knows."""
+    if record.outcome not in {"cancelled", "rejected"} or not record.ended_by:
+        return ""
+    return labelled(f"{record.outcome}_by", plain(record.ended_by, 80), language)
 
 
 def not_done_list(keys: Sequence[str], language: Language) -> str:

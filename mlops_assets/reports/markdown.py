@@ -95,11 +95,19 @@ def _block_character(character: str) -> str:
     return _REPLACEMENT if character != "\t" and unicodedata.category(character) in {"Cc", "Cs"} else character
 
 
+def is_address(target: str) -> bool:
+    """Whether ``target`` is a plain http(s) address, with nothing in it that could end a link."""
+    return re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/?#=&%:@+-]*)?", target) is not None
+
+
 def link_or_code(target: str) -> str:
     """A plain http(s) address as a clickable link; anything else, such as a path, as code."""
-    if re.fullmatch(r"https?://[A-Za-z0-9.:\[\]-]+(?:/[A-Za-z0-9._~/?#=&%:@+-]*)?", target):
-        return f"<{target}>"
-    return echo(target, 300)
+    return f"<{target}>" if is_address(target) else echo(target, 300)
+
+
+def link(text: str, target: str) -> str:
+    """``text``, which is Markdown of ours, as a link to a plain http(s) address; an address that is none as code."""
+    return f"[{text}](<{target}>)" if is_address(target) else echo(target, 300)
 
 
 def _width(text: str) -> int:

@@ -13,7 +13,7 @@ from mlops_assets.data.dataset import QualityCheck
 from mlops_assets.request.schema import Frozen, TrainingRequest
 from mlops_assets.request.vocabulary import Environment, Language
 
-Outcome = Literal["deployed", "below_threshold", "failed"]
+Outcome = Literal["deployed", "below_threshold", "failed", "cancelled", "rejected", "superseded"]
 Phase = Literal["request", "plan", "data", "features", "training", "evaluation", "package", "deployment"]
 PHASES: tuple[Phase, ...] = ("request", "plan", "data", "features", "training", "evaluation", "package", "deployment")
 PhaseState = Literal["waiting", "running", "done", "failed", "skipped"]
@@ -109,6 +109,7 @@ class TrainingRecord(Frozen):
     model: ModelFacts | None = None
     endpoint: EndpointFacts | None = None
     phases: tuple[PhaseProgress, ...] = ()
+    ended_by: str | None = Field(default=None, description="who cancelled or rejected it; None where nobody did or it is unknown")
     error: str | None = Field(default=None, description="headline of what went wrong, for a failed training")
 
     @property

@@ -30,7 +30,7 @@ from mlops_assets.request.vocabulary import Language
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 #: Figures are shown after this section, or at the end where a record has none.
 _FIGURES_AFTER = ("importance", "confusion", "results")
-_SIGNS = {"✅": "✓", "❌": "✕", "⚠️": "▲", "⬜": "○", "🔄": "●", "➖": "–"}
+_SIGNS = {"✅": "✓", "❌": "✕", "⚠️": "▲", "⬜": "○", "🔄": "●", "➖": "–", "🛑": "■", "👎": "✕", "♻️": "↻"}
 #: Nothing but the page itself: no script, no request, whatever a value in it may look like.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -131,7 +131,8 @@ def _tiles(record: TrainingRecord, language: Language) -> Iterator[str]:
     fitting = ""
     if record.training_seconds is not None:
         fitting = f"{sentence('label.training', language)} {duration(record.training_seconds, language)}"
-    yield _tile(sentence("label.took", language), facts.wall_time(record, language), fitting)
+    if record.outcome not in facts.NEVER_RAN:
+        yield _tile(sentence("label.took", language), facts.wall_time(record, language), fitting)
 
 
 def _tile(label: str, value: str, note: str) -> str:

@@ -14,6 +14,7 @@ from mlops_assets.reports import facts
 from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_be_changed
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, paragraphs, plain, right_after_first, table
+from mlops_assets.reports.phases import phase_table
 from mlops_assets.reports.quantities import counted, metric_name, metric_unit, metric_value, percent, term, time_of
 from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.request.vocabulary import METRICS, Language
@@ -61,18 +62,24 @@ def _all(record: TrainingRecord, language: Language) -> Iterator[Section]:
     yield section("not_done", facts.not_done_list(record.not_done, language))
     yield section("model", model_facts(record, language))
     yield section("endpoint", endpoint_facts(record, language))
-    yield section("phases", facts.phase_table(record.phases, language))
+    if record.outcome not in facts.NEVER_RAN:
+        yield section("phases", phase_table(record.phases, language, not_done=record.not_done, ended=True))
     yield section("request", request(record, language))
-    yield section("reproduce", reproduce(record, language))
+    if record.outcome not in {"cancelled", *facts.NEVER_RAN}:
+        yield section("reproduce", reproduce(record, language))
     yield section("versions", versions(record.environment, language))
 
 
 def basic(record: TrainingRecord, language: Language) -> str:
     """The basic information of the comment, with the end time and who approved."""
     approved = plain(record.approved_by, 80) if record.approved_by else sentence("sentence.not_approved", language)
+    who = [facts.labelled("approved_by", approved, language)]
+    if record.outcome in {"cancelled", *facts.NEVER_RAN}:
+        stopped = facts.ended_by(record, language)
+        who = [*(who if record.approved_by else []), *([stopped] if stopped else [])]
     more = [
         facts.labelled("finished_at", time_of(record.finished_at), language),
-        facts.labelled("approved_by", approved, language),
+        *who,
         facts.labelled("profile", term("profile", record.request.optimization.performance_profile, language), language),
     ]
     return f"{facts.basic_information(record, language)}\n{bullets(more)}"

@@ -8,6 +8,7 @@ than on unseen data (overfitted), and are the classes unbalanced.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -49,6 +50,7 @@ OTHER_ALGORITHM: Final[dict[str, str]] = {
     "logistic_regression": "xgboost",
     "linear_regression": "xgboost",
 }
+_SIMPLE: Final = re.compile(r"[A-Za-z_][\w.]{0,80}=[A-Za-z0-9+-][\w.+-]{0,80}", re.ASCII)
 _TREES: Final = ("n_estimators", "num_round", "num_boost_round")
 _LEARNING_RATE: Final = ("learning_rate", "eta")
 #: Knob -> how a stronger setting is made from the present one, the mildest first.
@@ -171,6 +173,29 @@ def changes(record: TrainingRecord) -> tuple[Change, ...]:
         rounded = math.floor(gate.value * scale) if gate.direction == "higher" else math.ceil(gate.value * scale)
         alternatives.append(Change(("lower_threshold",), {"evaluation_threshold": rounded / scale}))
     return tuple(alternatives)
+
+
+def retry_line(change: Change, request: TrainingRequest) -> str | None:
+    """``/retry key=value …`` that does what pasting the change does; None where it takes more than simple values."""
+    pairs: dict[str, JsonValue] = {}
+    for key, value in change.yaml.items():
+        if key == "hyperparameters" and isinstance(value, dict):
+            pairs.update({name: knob for name, knob in value.items() if request.hyperparameters.get(name) != knob})
+        elif isinstance(value, dict):
+            pairs.update({f"{key}.{name}": inner for name, inner in value.items()})
+        else:
+            pairs[key] = value
+    words = {key: _word(value) for key, value in pairs.items()}
+    if not words or not all(word is not None and _SIMPLE.fullmatch(f"{key}={word}") for key, word in words.items()):
+        return None
+    return " ".join(["/retry", *(f"{key}={word}" for key, word in words.items())])
+
+
+def _word(value: JsonValue) -> str | None:
+    """A scalar as it is typed in a reply; None for anything else."""
+    if isinstance(value, dict | list):
+        return None
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _tuning(wanted: Sequence[str], record: TrainingRecord) -> dict[str, JsonValue]:

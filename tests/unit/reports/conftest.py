@@ -182,9 +182,30 @@ def failed(**changed: Any) -> TrainingRecord:
     return deployed(**{**content, **changed})
 
 
+def stopped(outcome: str, **changed: Any) -> TrainingRecord:
+    """A training that people ended: cancelled while it trained, or rejected or superseded before anything ran."""
+    begun = PhaseProgress(phase="training", state="running", detail="37/100")
+    waiting = {phase: PhaseProgress(phase=phase, state="waiting") for phase in PHASES[2:]}
+    ran = {"training": begun, **{phase: waiting[phase] for phase in PHASES[5:]}} if outcome == "cancelled" else waiting
+    content: dict[str, Any] = {
+        "outcome": outcome,
+        "approved_by": "hanako" if outcome == "cancelled" else None,
+        "ended_by": None if outcome == "superseded" else "taro",
+        "phases": phases(**ran),
+        "error": None,
+    }
+    return failed(**{**content, **changed})
+
+
 @pytest.fixture(scope="session")
 def churn() -> SimpleNamespace:
     """Builders of a request, a plan, a phase table and three records; each takes the fields to change."""
     return SimpleNamespace(
-        request=training_request, plan=plan, phases=phases, deployed=deployed, below_threshold=below_threshold, failed=failed
+        request=training_request,
+        plan=plan,
+        phases=phases,
+        deployed=deployed,
+        below_threshold=below_threshold,
+        failed=failed,
+        stopped=stopped,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 
 from mlops_assets.errors import Problem
 from mlops_assets.reports.comments import Links, progress_comment, proposal_comment, refusal_comment, result_comment
+from mlops_assets.reports.phases import phase_table
 from mlops_assets.reports.record import GateDecision, PhaseProgress, TrainingRecord
 from mlops_assets.reports.report import report_html, report_markdown
 from mlops_assets.reports.suggestions import SUGGESTIONS
@@ -49,6 +51,7 @@ def comments(churn: SimpleNamespace, language: Language) -> dict[str, str]:
         "deployed": result_comment(churn.deployed(), language, predict_example='$ curl -d x\n{"labels": ["No"]}', links=links),
         "below_threshold": result_comment(churn.below_threshold(), language, links=links),
         "failed": result_comment(churn.failed(), language, links=links),
+        **{o: result_comment(churn.stopped(o), language) for o in ("cancelled", "rejected", "superseded")},
         "report": report_markdown(churn.deployed(), language),
     }
 
@@ -131,19 +134,102 @@ def test_an_approved_proposal_names_who_approved_and_drops_the_instructions(chur
     assert "INSTRUCTIONS" not in text
 
 
+def phase_rows(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.match(r"\| \d\.", line)]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_progress_shows_every_phase_in_order_whatever_is_known(language: Language) -> None:
+def test_progress_shows_the_seven_phases_in_order_whatever_is_known(language: Language) -> None:
     phases = [
         PhaseProgress(phase="training", state="running", detail="37/100"),
-        PhaseProgress(phase="data", state="done", seconds=0.5),
+        PhaseProgress(phase="features", state="done", seconds=0.25, detail="46"),
+        PhaseProgress(phase="data", state="done", seconds=0.5, detail="49,978"),
     ]
-    rows = [line for line in progress_comment("t", phases, language).splitlines() if re.match(r"\| \d\.", line)]
-    assert len(rows) == 8
-    assert "✅" in rows[2]
-    assert "0.50" in rows[2]
-    assert "🔄" in rows[4]
-    assert "37/100" in rows[4]
-    assert all("⬜" in row for row in (rows[0], rows[7]))
+    text = progress_comment("t", phases, language)
+    rows = phase_rows(text)
+    assert len(rows) == 7
+    assert "✅" in rows[0] and "0.75" in rows[0] and "49,978 · 46" in rows[0], "data and features are one phase"
+    assert "🔄" in rows[1] and "37/100" in rows[1]
+    assert all("⬜" in row for row in rows[2:5])
+    assert {"ja": "フェーズ2/7（モデル開発）", "en": "phase 2 of 7: Model development"}[language] in text
+    assert text.index({"ja": "リクエスト検証", "en": "Request check"}[language]) < text.index("| 1.")
+
+
+@pytest.mark.parametrize(
+    ("data", "features", "icon", "after"),
+    [
+        ("waiting", "waiting", "⬜", "➖"),
+        ("running", "waiting", "🔄", "🛑"),
+        ("done", "waiting", "🔄", "🛑"),
+        ("done", "running", "🔄", "🛑"),
+        ("done", "failed", "❌", "❌"),
+        ("failed", "waiting", "❌", "❌"),
+        ("done", "skipped", "✅", "✅"),
+        ("skipped", "skipped", "➖", "➖"),
+        ("done", "done", "✅", "✅"),
+    ],
+)
+def test_a_phase_of_two_steps_has_one_state_and_none_goes_on_after_the_end(
+    data: Any, features: Any, icon: str, after: str
+) -> None:
+    phases = [PhaseProgress(phase="data", state=data), PhaseProgress(phase="features", state=features)]
+    assert icon in phase_rows(phase_table(phases, "en"))[0]
+    ended = phase_rows(phase_table(phases, "en", ended=True))
+    assert after in ended[0]
+    assert not re.search("running|waiting", "".join(ended))
+
+
+def test_phases_that_are_not_built_say_so_only_where_they_were_asked_for() -> None:
+    nothing = phase_rows(phase_table((), "ja"))[5:]
+    assert ["未対応" in row for row in nothing] == [False, False]
+    asked = phase_rows(phase_table((), "ja", not_done=("canary", "monitoring", "retraining")))[5:]
+    assert ["未対応" in row for row in asked] == [True, True]
+    assert ["not built yet" in row for row in phase_rows(phase_table((), "en", not_done=("retraining",)))[5:]] == [False, True]
+
+
+def test_links_stand_in_the_row_of_their_phase_and_paths_below_the_table() -> None:
+    links = Links(
+        log="/var/log/x", mlflow="http://127.0.0.1:5000/#/runs/1", endpoint="http://127.0.0.1:8101", report="javascript:x"
+    )
+    text = progress_comment("t", (), "en", links)
+    rows = phase_rows(text)
+    assert "[MLflow](<http://127.0.0.1:5000/#/runs/1>)" in rows[1]
+    assert "[endpoint](<http://127.0.0.1:8101>)" in rows[4]
+    below = text.split("| 7.")[1]
+    assert "`/var/log/x`" in below and "`javascript:x`" in below and "5000" not in below
+    assert "Links" not in progress_comment("t", (), "en", Links(log="/var/log/x")).split("| 1.")[0], "no empty column"
+
+
+def test_no_list_is_torn_apart_by_blank_lines(churn: SimpleNamespace) -> None:
+    """Two lists after each other are one list to Markdown, and every line of it becomes a paragraph."""
+    for name, text in comments(churn, "en").items():
+        assert loose_items(text) == 0, name
+
+
+def loose_items(markdown: str) -> int:
+    depth = loose = 0
+    for token in MarkdownIt("commonmark").enable("table").parse(markdown):
+        depth += (token.type == "list_item_open") - (token.type == "list_item_close")
+        loose += token.type == "paragraph_open" and depth > 0 and not token.hidden
+    return loose
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("outcome", ["cancelled", "rejected", "superseded"])
+def test_a_training_that_people_ended_says_what_it_was_by_whom_and_what_next(
+    churn: SimpleNamespace, language: Language, outcome: str
+) -> None:
+    text = result_comment(churn.stopped(outcome), language, by_reply=True)
+    assert "train-20250110-123456-ab12" in text and "Random Forest" in text
+    assert ("taro" in text) == (outcome != "superseded")
+    assert "YAML" in text or outcome == "superseded"
+    assert ("/retry" in text) == (outcome == "cancelled")
+    assert len(phase_rows(text)) == (7 if outcome == "cancelled" else 0)
+    assert not re.search(r"実行中|待機中|running|waiting", text)
+    assert "mlops run" not in text
+    report = report_markdown(churn.stopped(outcome), language)
+    assert "mlops reproduce" not in report
+    assert {"ja": "自動承認", "en": "automatic"}[language] not in report
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -178,6 +264,31 @@ def test_below_the_threshold_says_by_how_much_and_gives_blocks_to_paste(churn: S
         {"algorithm": "xgboost", "hyperparameters": {}},
         {"evaluation_threshold": 0.84},
     ]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_below_the_threshold_both_ways_to_answer_are_given_as_long_as_retries_are_left(
+    churn: SimpleNamespace, language: Language
+) -> None:
+    text = result_comment(churn.below_threshold(attempt=3), language, by_reply=True)
+    lines = re.findall(r"```text\n(.*?)\n```", text)
+    assert lines == [
+        "/retry n_estimators=200 class_weight=balanced",
+        "/retry algorithm=xgboost",
+        "/retry evaluation_threshold=0.84",
+    ]
+    assert {"ja": "3回中1回", "en": "Retries left: 1 of 3"}[language] in text
+    assert "mlops run" not in text
+    last = result_comment(churn.below_threshold(attempt=4), language, by_reply=True)
+    assert "/retry" not in last and "max_retry: 3" in last
+    assert last.count("```yaml") == 3, "the issue can still be edited"
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_where_people_have_no_shell_the_ways_on_are_replies(churn: SimpleNamespace, language: Language) -> None:
+    deployed = result_comment(churn.deployed(), language, by_reply=True)
+    assert "`/rollback`" in deployed and "mlops rollback" not in deployed
+    assert "`/retry`" in result_comment(churn.failed(), language, by_reply=True)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -270,6 +381,8 @@ def test_hostile_text_in_any_field_stays_text(churn: SimpleNamespace, text: str)
     assert_harmless(progress_comment(text, record.phases, "en", links))
     assert_harmless(result_comment(record, "ja", predict_example=text, links=links))
     assert_harmless(result_comment(record.model_copy(update={"outcome": "failed"}), "en", links=links))
+    for outcome in ("cancelled", "rejected"):
+        assert_harmless(result_comment(record.model_copy(update={"outcome": outcome, "ended_by": text}), "ja"))
     assert_harmless(report_markdown(record, "en"))
     plan = churn.plan(request=record.request, target=text, resources={text: text}, hyperparameters={text: text}, metrics=(text,))
     assert_harmless(proposal_comment(plan, "ja", approved_by=text, how_to_approve="👍"))

@@ -12,17 +12,21 @@ import pytest
 
 from mlops_assets.data.dataset import SPLITS, PreparedDataset, QualityCheck
 from mlops_assets.errors import Problem
-from mlops_assets.reports import language
+from mlops_assets.reports import language, replies
 from mlops_assets.reports.comments import Links, progress_comment, proposal_comment, refusal_comment, result_comment
 from mlops_assets.reports.facts import gate_sentence, hyperparameters
 from mlops_assets.reports.language import catalogue, fields_of, has_sentence, sentence, word
 from mlops_assets.reports.notifications import Event, NotificationFacts, notification_for, unconfigured_sentence
+from mlops_assets.reports.phases import Row, RowState
 from mlops_assets.reports.proposal import preprocessing
 from mlops_assets.reports.quantities import METRIC_UNITS, CountKind, counted, term
 from mlops_assets.reports.record import PHASES, GateDecision, Outcome, PhaseProgress, PhaseState
 from mlops_assets.reports.report import report_html, report_markdown
 from mlops_assets.reports.suggestions import SUGGESTIONS
 from mlops_assets.request import vocabulary
+from mlops_assets.request.adjustment import Difference
+from mlops_assets.request.authority import Denial, DenialReason
+from mlops_assets.request.commands import COMMANDS
 from mlops_assets.request.plan import NotDone
 from mlops_assets.request.schema import EvaluationRequest, Preprocessing
 from resources.channels.slack import slack_message
@@ -51,9 +55,16 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "suggestion_short": tuple(key for key in SUGGESTIONS if key != "more_data"),
     "warning": ("time_features_without_timestamp", "aggregate_without_entity", "standardize_supersedes_normalize"),
     "phase": PHASES,
-    "state": get_args(PhaseState),
+    "state": get_args(RowState),
+    "phase_row": get_args(Row),
     "outcome": get_args(Outcome),
     "status": get_args(Outcome),
+    "next": ("cancelled", "rejected", "superseded"),
+    "command": COMMANDS,
+    "action": get_args(replies.Action),
+    "denied": get_args(DenialReason),
+    "not_applicable": get_args(replies.NotApplicable),
+    "channel": vocabulary.values(vocabulary.NotificationChannel),
     "metric": (*vocabulary.METRICS, "support"),
     "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
     "algorithm": tuple(vocabulary.ALGORITHMS),
@@ -109,7 +120,7 @@ class Recording(dict[str, str]):
 
 def write_everything(churn: SimpleNamespace) -> None:
     """Every kind of comment and report with every option that brings in a sentence of its own."""
-    links = Links(report="r", history="h", mlflow="http://a.b", ui="u", log="l")
+    links = Links(report="r", history="h", mlflow="http://a.b", ui="u", log="l", endpoint="e")
     many = tuple(str(number) for number in range(99))
     refusal_comment([Problem("", code, allowed=many) for code in PROBLEMS], "a: 1", "en")
     left_out = [NotDone(field="x", key=key, asked="y") for key in NOT_DONE]
@@ -130,8 +141,19 @@ def write_everything(churn: SimpleNamespace) -> None:
         for name in FAMILIES[family]:
             term(family, name, "en")
     running = [PhaseProgress(phase="plan", state=state, seconds=4000.0) for state in get_args(PhaseState)]
+    everywhere = Links(**dict.fromkeys(("report", "history", "mlflow", "ui", "log", "endpoint"), "http://a.b"))
     for progress in running:
-        progress_comment("t", [progress], "en", links)
+        progress_comment("t", [progress], "en", everywhere, not_done=("monitoring",))
+    for state in get_args(PhaseState):
+        progress_comment("t", churn.phases(training=PhaseProgress(phase="training", state=state)), "en")
+    for phase in PHASES:
+        result_comment(churn.failed(phases=(PhaseProgress(phase=phase, state="failed"),)), "en", by_reply=True)
+    for attempt in (1, 4):
+        result_comment(churn.below_threshold(attempt=attempt), "en")
+    for outcome in FAMILIES["next"]:
+        report_html(churn.stopped(outcome), "en", {})
+        result_comment(churn.stopped(outcome), "en")
+    write_every_reply(churn)
     result_comment(churn.failed(), "en", links=links)
     result_comment(churn.failed(hyperparameters={}, error=None), "en")
     result_comment(churn.below_threshold(gate=gate(suggestions=SUGGESTIONS)), "en")
@@ -155,6 +177,43 @@ def write_everything(churn: SimpleNamespace) -> None:
     unconfigured_sentence(["slack"], "en")
     for kind, number in product(get_args(CountKind), (1, 2)):
         counted(number, kind, "en")
+
+
+def write_every_reply(churn: SimpleNamespace) -> None:
+    """Every answer to a reply, with every reason it can have."""
+    one = replies.Serving("dev", "v1.0.0", "http://a.b")
+    person: dict[str, Any] = {"person": "a", "training_id": "t", "attempt": 1, "max_retry": 3}
+    for waits, changed in product((True, False), ([], [Difference("a", 1, None)])):
+        replies.adjusted_comment(changed, "en", **person, awaits_approval=waits)
+    for corrected, code in product(("a: 1", None), ("two_commands", "unknown_command")):
+        replies.refused_reply_comment([Problem("", code)], corrected, "en")
+    for reason, action in product(get_args(DenialReason), get_args(replies.Action)):
+        replies.denied_comment(Denial(reason=reason, login="a", permission="read"), action, "en")
+    for comment in (replies.rejected_comment, replies.cancelled_comment):
+        comment("a", "en")
+    replies.superseded_comment("en")
+    moved: dict[str, Any] = {"environment": "dev", "before": "v1", "after": "v2", "url": "http://a.b"}
+    replies.rolled_back_comment("en", person="a", model_id="m", **moved)
+    for asked, serving in product((None, "v1.0.0", "v3.0.0"), (one, None)):
+        replies.rollback_impossible_comment("en", model_id="m", asked=asked, serving=serving, available=["v2.0.0"] * 20)
+    for reason in get_args(replies.NotApplicable):
+        replies.not_applicable_comment("retry", reason, "en")
+    for training_id, outcome, serving in product((None, "t"), (None, "deployed"), ([one], [])):
+        replies.status_comment("en", model_id="m", serving=serving, training_id=training_id, outcome=outcome)
+    for metric, threshold_metric, metrics in (
+        ("auc_roc", "auc_roc", ()),
+        ("auc_roc", None, ("auc_roc",)),
+        ("auc_roc", None, ()),
+        ("recall", None, ("recall",)),
+        ("accuracy", None, ()),
+    ):
+        evaluation = EvaluationRequest(metrics=metrics, threshold_metric=threshold_metric)
+        plan = churn.plan(gate_metric=metric, request=churn.request(evaluation=evaluation))
+        replies.explain_comment(plan, "en", record=churn.below_threshold())
+    replies.retries_exhausted_comment("en", model_id="m", max_retry=3, serving=one)
+    replies.unconfigured_channels(vocabulary.values(vocabulary.NotificationChannel), "en")  # type: ignore[arg-type]
+    for second_person in (True, False):
+        replies.how_to_approve("en", second_person=second_person)
 
 
 def gate(**changed: Any) -> GateDecision:

@@ -12,12 +12,13 @@ import zlib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 import yaml
 
 from mlops_assets.reports.quantities import counted, dollars, duration, metric_value, time_of, value_beside
-from mlops_assets.reports.record import TrainingRecord
+from mlops_assets.reports.record import Outcome, TrainingRecord
 from mlops_assets.reports.report import history_files, report_html, report_markdown
 from mlops_assets.request.vocabulary import Language
 
@@ -138,10 +139,11 @@ def test_a_metric_that_is_not_a_number_survives_the_record(churn: SimpleNamespac
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("outcome", ["deployed", "below_threshold", "failed"])
+@pytest.mark.parametrize("outcome", get_args(Outcome))
 def test_the_page_is_whole_and_fetches_nothing(churn: SimpleNamespace, language: Language, outcome: str) -> None:
     figures = {"confusion_matrix.png": png(), "some_new_figure.png": png()}
-    html = report_html(getattr(churn, outcome)(), language, figures)
+    record = getattr(churn, outcome)() if hasattr(churn, outcome) else churn.stopped(outcome)
+    html = report_html(record, language, figures)
     page = Page(html)
     assert page.open == []
     assert page.attributes["html"]["lang"] == language

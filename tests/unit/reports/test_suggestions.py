@@ -10,7 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.reports.record import GateDecision
-from mlops_assets.reports.suggestions import SUGGESTIONS, changes, gate_suggestions
+from mlops_assets.reports.suggestions import SUGGESTIONS, Change, changes, gate_suggestions, retry_line
+from mlops_assets.request.adjustment import adjusted
+from mlops_assets.request.commands import Retry, parse_command
+from mlops_assets.tasks.tabular.algorithms import ALGORITHMS
 
 FOREST: dict[str, Any] = {"n_estimators": 100, "max_depth": 6, "min_samples_leaf": 1, "class_weight": None}
 BOOSTING: dict[str, Any] = {"n_estimators": 100, "max_depth": 5, "learning_rate": 0.3, "reg_lambda": 1.0, "scale_pos_weight": 1.0}
@@ -142,3 +145,27 @@ def test_a_lowered_threshold_is_one_that_this_model_reaches(
 @pytest.mark.parametrize("outcome", ["deployed", "failed"])
 def test_a_training_that_missed_no_threshold_has_nothing_to_paste(churn: SimpleNamespace, outcome: str) -> None:
     assert changes(getattr(churn, outcome)()) == ()
+
+
+@pytest.mark.parametrize("algorithm", [algorithm for algorithm in ALGORITHMS if algorithm.name != "linear_regression"])
+def test_the_one_line_and_the_block_change_the_request_alike(churn: SimpleNamespace, algorithm: Any) -> None:
+    gate = GateDecision(metric="auc_roc", direction="higher", value=0.84, threshold=0.85, passed=False, suggestions=SUGGESTIONS)
+    asked = churn.request(algorithm=algorithm.name, hyperparameters={})
+    record = churn.below_threshold(gate=gate, hyperparameters=algorithm.resolved({}), request=asked)
+    alternatives = changes(record)
+    assert len(alternatives) == 3
+    for change in alternatives:
+        line = retry_line(change, asked)
+        assert line is not None
+        command = parse_command(line)
+        assert isinstance(command, Retry)
+        by_line = adjusted(asked, command.changes, offered=ALGORITHMS)
+        assert by_line == adjusted(asked, change.yaml, offered=ALGORITHMS)
+        assert by_line != asked
+
+
+def test_what_takes_more_than_simple_values_has_no_line(churn: SimpleNamespace) -> None:
+    request = churn.request()
+    assert retry_line(Change((), {"evaluation_metrics": ["recall"]}), request) is None
+    assert retry_line(Change((), {"experiment_name": "two words"}), request) is None
+    assert retry_line(Change((), {"hyperparameters": dict(request.hyperparameters)}), request) is None

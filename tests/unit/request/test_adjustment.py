@@ -192,12 +192,43 @@ BODIES = [
     MINIMAL.replace("classification", "regression") + "evaluation_metrics: [rmse]\nevaluation_threshold: 3\nmax_retry: 0\n",
     "algorithm: ppo\nenvironment: {simulator: carla, town: Town03}\nevaluation: {episodes: 5}\nvariant: small\n",
 ]
-WORDS = "xgboost random_forest classification accuracy x staging production あ 1_000".split()
+WORDS = ["xgboost", "random_forest", "classification", "accuracy", "x", "staging", "production", "あ", "1_000"]
 VALUES = [1, 3, 0.5, True, False, None, *WORDS, "", ["accuracy"], {}, {"max_depth": 3}, [], [[1]], {"a": {"b": 1}}, -1, 1e300]
-KEYS = """max_depth n_estimators num_trees eta max_deph hyperparameters hyperparameters.max_depth algorithm task_type
-evaluation_threshold evaluation.threshold evaluation_metrics evaluation deploy_to deployment tags tags.a max_retry max_cost_usd seed
-dataset model_id language environment environment.town target variant deployment.auto_scaling.max_instances body a.b.c .
-workflow_optimization.auto_approve hpo_config.max_trials""".split()
+KEYS = [
+    "max_depth",
+    "n_estimators",
+    "num_trees",
+    "eta",
+    "max_deph",
+    "hyperparameters",
+    "hyperparameters.max_depth",
+    "algorithm",
+    "task_type",
+    "evaluation_threshold",
+    "evaluation.threshold",
+    "evaluation_metrics",
+    "evaluation",
+    "deploy_to",
+    "deployment",
+    "tags",
+    "tags.a",
+    "max_retry",
+    "max_cost_usd",
+    "seed",
+    "dataset",
+    "model_id",
+    "language",
+    "environment",
+    "environment.town",
+    "target",
+    "variant",
+    "deployment.auto_scaling.max_instances",
+    "body",
+    "a.b.c",
+    ".",
+    "workflow_optimization.auto_approve",
+    "hpo_config.max_trials",
+]
 values: st.SearchStrategy[Any] = st.sampled_from(VALUES) | st.text(max_size=4)
 keys = st.sampled_from(KEYS) | st.text(max_size=5)
 
