@@ -78,7 +78,7 @@ class Attendant:
                 return Task("wait", identity, awaits_approval=True, others_to_stop=others)
             if action in ("propose", "train", "stop", "wait", "nothing"):
                 waits = action == "wait" and state.run != "running"
-                return Task(action, identity, awaits_approval=waits, others_to_stop=others)  # type: ignore[arg-type]
+                return Task(action, identity, awaits_approval=waits, others_to_stop=others)
             self._carry_out(action, issue, identity, state)
 
     def state(self, issue: Issue, thumbs: Sequence[tuple[str, Reaction]] | None = None) -> IssueState:
@@ -90,8 +90,9 @@ class Attendant:
         if action == "approve" and state.verdict == "approved" and state.decided_by is not None:
             platform.front_desk.approve(training_id, state.decided_by, "reaction")
         elif action == "approve":
-            how = "operator" if identity.cause is not None else "auto_approve"
-            platform.front_desk.approve(training_id, identity.requested_by, how)
+            platform.front_desk.approve(
+                training_id, identity.requested_by, "operator" if identity.cause is not None else "auto_approve"
+            )
         elif action == "reject" and state.decided_by is not None:
             platform.ledger.stop(training_id, Stop(reason="rejected", by=state.decided_by, at=now()))
         elif action == "reject":

@@ -15,6 +15,7 @@ from filelock import FileLock
 from mlops_assets.code_version import code_version, environment_versions
 from mlops_assets.data.dataset import PreparedDataset
 from mlops_assets.errors import MlopsError
+from mlops_assets.reports.notifications import facts_of_record, notification_for
 from mlops_assets.reports.record import (
     DatasetFacts,
     EndpointFacts,
@@ -101,6 +102,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         model=_model_facts(platform, training_id, facts),
         endpoint=endpoint,
         phases=platform.board.phases(training_id),
+        ended_by=stop.by if stop is not None and outcome in ("cancelled", "rejected") else None,
         error=error if outcome == "failed" else None,
     )
 
@@ -149,18 +151,36 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
         record = ledger.conclude(_registered(platform, built) if built.has_run else built)
     if ledger.is_reported(training_id):
         return record
-    if not record.has_run:
-        platform.thread.conclude(record, None)
-        ledger.mark_reported(training_id)
-        return record
-    ledger.join_line(record.model_id, training_id)
+    if record.has_run:
+        _publish(platform, record)
+    platform.thread.conclude(record, predict_example(platform, record))
+    _notify(platform, record)
+    ledger.mark_reported(training_id)
+    return record
+
+
+def _publish(platform: Platform, record: TrainingRecord) -> None:
+    """The record in its line's history, as report and as a commit."""
+    training_id = record.training_id
+    platform.ledger.join_line(record.model_id, training_id)
     pictures = {path.name: path.read_bytes() for path in _figures(platform, training_id)}
     platform.store.put(f"reports/{training_id}/report.md", report_markdown(record, record.language).encode())
     platform.store.put(f"reports/{training_id}/report.html", report_html(record, record.language, pictures).encode())
     platform.history.commit(training_id, history_files(record), f"{record.model_id}: {record.outcome} ({training_id})")
-    platform.thread.conclude(record, predict_example(platform, record))
-    ledger.mark_reported(training_id)
-    return record
+
+
+def _notify(platform: Platform, record: TrainingRecord) -> None:
+    """Put the news on its way to the channels that the request names; sending them fails no training."""
+    if record.outcome == "superseded" or not record.request.notification_channels:
+        return
+    issue = platform.docket.seen(record.issue) if record.issue is not None else None
+    facts = facts_of_record(
+        record,
+        issue_title=issue.title if issue is not None else "",
+        issue_url=issue.url if issue is not None else None,
+        retries_exhausted=record.retries_exhausted,
+    )
+    platform.outbox.enqueue(notification_for(facts), record.request.notification_channels)
 
 
 def _figures(platform: Platform, training_id: str) -> list[Path]:

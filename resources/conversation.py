@@ -85,9 +85,7 @@ class Conversation:
             return self._cancel(issue, comment, current, language)
         return self._status(current, language) if isinstance(command, Status) else self._explain(current, language)
 
-    def _retry(
-        self, issue: Issue, comment: Comment, command: Retry, attempts: list[TrainingIdentity], language: Language
-    ) -> str:
+    def _retry(self, issue: Issue, comment: Comment, command: Retry, attempts: list[TrainingIdentity], language: Language) -> str:
         ledger, current = self._platform.ledger, attempts[-1]
         made = next((attempt for attempt in attempts if attempt.cause == f"comment:{comment.id}"), None)
         if made is None:
@@ -177,7 +175,11 @@ class Conversation:
 
     def _status(self, current: TrainingIdentity, language: Language) -> str:
         ledger, training_id = self._platform.ledger, current.training_id
-        record, plan, serving = ledger.record(training_id), self._platform.front_desk.shown_plan(training_id), self._serving(current)
+        record, plan, serving = (
+            ledger.record(training_id),
+            self._platform.front_desk.shown_plan(training_id),
+            self._serving(current),
+        )
         return replies.status_comment(
             language,
             model_id=current.model_id,

@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mlops_assets.code_version import code_version
 from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid, UserError
+from mlops_assets.reports.notifications import facts_of_plan, notification_for
 from mlops_assets.request.adjustment import adjusted
 from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest, decide
 from mlops_assets.request.parser import parse_issue
@@ -85,9 +86,7 @@ class FrontDesk:
         decision = self._platform.approvals.decision(identity, plan, thumbs)
         auto_approve = ledger.request(training_id).optimization.auto_approve
         itself = decision.by is None and self._platform.approvals.by_itself(identity, plan, auto_approve=auto_approve)
-        return known.model_copy(
-            update={"verdict": decision.verdict, "decided_by": decision.by, "approves_itself": itself}
-        )
+        return known.model_copy(update={"verdict": decision.verdict, "decided_by": decision.by, "approves_itself": itself})
 
     def is_settled(self, issue: Issue) -> bool:
         """Whether nothing is left to do for an issue in its present wording: refused, or its training fully reported."""
@@ -155,7 +154,23 @@ class FrontDesk:
         if allotted == identity:
             self._platform.ledger.propose(allotted.training_id, plan)
             self._platform.thread.propose(allotted.training_id)
+            self._ask_for_approval(issue, allotted, plan)
         return allotted
+
+    def _ask_for_approval(self, issue: Issue, identity: TrainingIdentity, plan: Plan) -> None:
+        """Tell the channels that the request names that somebody has to decide, unless the plan approves itself."""
+        channels = plan.request.notification_channels
+        if not channels or identity.cause is not None or plan.request.optimization.auto_approve:
+            return
+        facts = facts_of_plan(
+            plan,
+            identity.training_id,
+            issue=issue.number,
+            issue_title=issue.title,
+            issue_url=issue.url,
+            attempt=identity.attempt,
+        )
+        self._platform.outbox.enqueue(notification_for(facts), channels)
 
     def begin(self, model_id: str, training_id: str) -> TrainingIdentity:
         """The training that a step works for; a run that no issue asked for begins its training at its first step.

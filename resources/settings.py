@@ -10,10 +10,10 @@ import difflib
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from mlops_assets.errors import UserError
 
@@ -63,7 +63,7 @@ class Settings(BaseSettings):
     smtp_password: SecretStr | None = Field(default=None)
     smtp_security: Literal["starttls", "tls", "none"] = Field(default="starttls", description="none: a relay on this machine")
     mail_from: str | None = Field(default=None, description="sender of mails")
-    mail_to: tuple[str, ...] = Field(default=(), description="recipients of mails")
+    mail_to: Annotated[tuple[str, ...], NoDecode] = Field(default=(), description="recipients of mails, with commas between")
     webserver_url: str = Field(default="http://127.0.0.1:3000", description="Dagster UI, for links")
     mlflow_url: str = Field(default="http://127.0.0.1:5000", description="MLflow UI, for links")
     cost_cap_usd: float | None = Field(
@@ -76,6 +76,11 @@ class Settings(BaseSettings):
     training_retries: int = Field(
         default=3, ge=0, le=10, description="further tries of a training process that was killed from outside"
     )
+
+    @field_validator("mail_to", mode="before")
+    @classmethod
+    def _separated(cls, addresses: object) -> object:
+        return tuple(part.strip() for part in addresses.split(",") if part.strip()) if isinstance(addresses, str) else addresses
 
     @field_validator("home", "history_folder", "github_app_private_key")
     @classmethod
@@ -105,6 +110,11 @@ class Settings(BaseSettings):
         return self.home.resolve()
 
 
+def _is_secret(name: str) -> bool:
+    """Whether a setting's value must not be shown, not even a wrong one."""
+    return "SecretStr" in str(Settings.model_fields[name].annotation)
+
+
 def read_settings() -> Settings:
     """The settings of this process and working directory.
 
@@ -120,7 +130,6 @@ def read_settings() -> Settings:
             raise UserError(
                 "there is no such setting",
                 field=variable,
-                given=os.environ[variable],
                 next_step=f"did you mean {PREFIX}{near[0].upper()}?",
             )
     try:
@@ -137,13 +146,12 @@ def read_settings() -> Settings:
             raise UserError(
                 "there is no such setting",
                 field=place,
-                given=first["input"],
                 allowed=known,
                 next_step=f"did you mean {near[0]}?" if near else None,
             ) from invalid
         raise UserError(
             f"this setting cannot be used: {first['msg']}",
             field=place,
-            given=first["input"],
+            given="(a secret)" if _is_secret(name) else first["input"],
             next_step=f"it means: {Settings.model_fields[name].description}" if Settings.model_fields[name].description else None,
         ) from invalid

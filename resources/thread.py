@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING
 from mlops_assets.errors import MlopsError, RequestInvalid
 from mlops_assets.reports import comments, replies
 from mlops_assets.reports.language import sentence
+from mlops_assets.reports.notifications import unconfigured_sentence
 from mlops_assets.reports.proposal import proposal_comment
 from mlops_assets.request.authority import Denial
 from mlops_assets.request.language import detect_language
 from mlops_assets.request.lifecycle import TrainingIdentity
 from mlops_assets.request.vocabulary import Language
 from resources.front_desk import DONE, FAILED, INVALID, NEEDS_OPERATOR, RUNNING, STATE_LABELS
+from resources.notifier import unconfigured
 from resources.tracker import Issue
 
 if TYPE_CHECKING:
@@ -29,14 +31,9 @@ OUTCOME_LABELS = {"deployed": DONE, "below_threshold": NEEDS_OPERATOR, "failed":
 
 def outcome_label(record: TrainingRecord) -> str | None:
     """The label that mirrors how a training ended; none for one that people have ended."""
-    if retries_exhausted(record):
+    if record.retries_exhausted:
         return FAILED
     return OUTCOME_LABELS.get(record.outcome)
-
-
-def retries_exhausted(record: TrainingRecord) -> bool:
-    """Whether a training stayed below its threshold and no further attempt is allowed (FR-032)."""
-    return record.outcome == "below_threshold" and record.attempt > record.request.max_retry
 
 
 DENIALS_SHOWN = 5
@@ -83,7 +80,8 @@ class Thread:
         if plan is None or self._platform.ledger.approval(training_id, plan.digest) is None:
             return  # the comment is the proposal until then
         language = self._platform.ledger.request(training_id).language
-        table = comments.progress_comment(training_id, self._platform.board.phases(training_id), language)
+        not_done = [item.key for item in plan.not_done]
+        table = comments.progress_comment(training_id, self._platform.board.phases(training_id), language, not_done=not_done)
         self._write(training_id, table + self._folded_proposal(training_id, language))
         number = self._platform.ledger.identity(training_id).issue
         if number is not None and number not in self._running:
@@ -101,7 +99,11 @@ class Thread:
             if record.training_seconds is not None
             else None,
         )
-        body = comments.result_comment(record, record.language, predict_example=predict_example, links=links)
+        by_reply = self._platform.settings.tracker != "folder"
+        body = comments.result_comment(record, record.language, predict_example=predict_example, links=links, by_reply=by_reply)
+        missing = unconfigured(record.request.notification_channels, self._platform.settings)
+        if record.has_run and missing:
+            body = f"{body}\n{unconfigured_sentence(missing, record.language)}\n"
         self._write(record.training_id, body + self._folded_proposal(record.training_id, record.language))
         if record.issue is not None and record.outcome != "superseded":  # then the labels belong to the training that follows
             self._label(record.issue, outcome_label(record))

@@ -74,6 +74,9 @@ def run(number: int, plan_only: bool, again: bool, quiet: bool) -> Any:
 
     platform = Platform()
     record = carry(platform, number, plan_only=plan_only, again=again, quiet=quiet)
+    undelivered = platform.outbox.flush()
+    if undelivered:
+        click.echo(undelivered, err=True)
     if record is None:
         return {"issue": number, "state": "proposed"}, f"proposed; read it with: mlops thread {number}"
     if record.outcome == "failed":

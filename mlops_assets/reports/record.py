@@ -116,3 +116,8 @@ class TrainingRecord(Frozen):
     def has_run(self) -> bool:
         """Whether the training got as far as to be part of its line's history: a plan that was only proposed did not."""
         return self.outcome not in ("cancelled", "rejected", "superseded") or self.dataset is not None
+
+    @property
+    def retries_exhausted(self) -> bool:
+        """Whether it stayed below its threshold and its request allows no further attempt (FR-032)."""
+        return self.outcome == "below_threshold" and self.attempt > self.request.max_retry

@@ -39,7 +39,6 @@ NOT_DONE_KEYS: Final = (
     "performance_profile",
     "augmentation",
     "dataset_selection",
-    "max_retry",
     "aggregate_by_user",
     "time_features",
 )
@@ -252,8 +251,6 @@ def _learning(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
         yield "sagemaker_experiments", "track_with", request.track_with
     if request.preprocessing.augmentation:
         yield "augmentation", "preprocessing.augmentation", ", ".join(request.preprocessing.augmentation)
-    if request.max_retry not in (0, TrainingRequest.model_fields["max_retry"].default):
-        yield "max_retry", "max_retry", str(request.max_retry)
 
 
 def _release(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:

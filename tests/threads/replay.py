@@ -42,8 +42,7 @@ class Replay:
         self.instance = instance
         token = github.add_user(PLATFORM, permission="write")
         for login, role in script["people"].items():
-            role = role if isinstance(role, dict) else {"permission": role}
-            github.add_user(login, **role)
+            github.add_user(login, **(role if isinstance(role, dict) else {"permission": role}))
         github.push(PLATFORM, {"README.md": "# Models\n"}, "A repository is never empty when people open issues")
         self.settings = Settings(
             home=home,
@@ -140,9 +139,7 @@ class Replay:
         """A run that was asked for has begun and is under way."""
         for request in self.due:
             tags = {**request.tags, PROCESS_TAG: this_process()}
-            run = DagsterRun(
-                job_name=str(request.job_name), run_id=make_new_run_id(), status=DagsterRunStatus.STARTED, tags=tags
-            )
+            run = DagsterRun(job_name=str(request.job_name), run_id=make_new_run_id(), status=DagsterRunStatus.STARTED, tags=tags)
             self.instance.run_storage.add_run(run)
 
     def do_rest(self) -> None:
