@@ -1,6 +1,6 @@
 """Whose word counts: the thumbs on a proposal, and the approvals that a request or an operator's reply brings along.
 
-The rules are pure and in ``mlops_assets.request.authority``; here the tracker is asked who may do what, at the moment of decision.
+The rules are pure and in ``mlops_assets.request.authority``; here the tracker is asked who may do what, when it is decided.
 """
 
 from __future__ import annotations

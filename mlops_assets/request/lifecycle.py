@@ -95,10 +95,14 @@ def decide(state: IssueState) -> Action:
         return "nothing"
     if state.training_id is None:
         return "read" if state.wanted else "nothing"
-    if state.stop is not None:
-        return "stop" if state.run == "running" else "conclude"
     if state.run == "running":
-        return "wait"
+        return "wait" if state.stop is None else "stop"
+    if state.stop is not None:
+        return "conclude"
+    return _next_run(state)
+
+
+def _next_run(state: IssueState) -> Action:
     if state.plan_digest is None:
         return "conclude" if state.run == "failed" else "propose"
     if state.approved_digest is None:
