@@ -25,6 +25,7 @@ from mlops_assets.request.vocabulary import (
     LearningType,
     NotificationChannel,
     PerformanceProfile,
+    Resampling,
     RetrainTrigger,
     SearchMethod,
     SplitStrategy,
@@ -68,6 +69,7 @@ class Preprocessing(Frozen):
     feature_engineering: tuple[DerivedFeature, ...] = ()
     feature_selection: FeatureSelection = "none"
     max_features: int | None = Field(default=None, ge=1)
+    resample: Resampling = Field(default="none", description="rebalances the classes of the training split only")
     drop_columns: tuple[str, ...] = ()
     entity_column: str | None = Field(default=None, description="the user of `aggregate_by_user`")
     timestamp_column: str | None = None
