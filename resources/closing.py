@@ -28,6 +28,7 @@ from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Frozen
 from mlops_assets.serving.package import Examples, ModelMetadata
 from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary
+from resources.impact import record_impact, with_impact
 from resources.ledger import now
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
     outcome: Outcome = "failed"
     if error is None and gate is not None:
         outcome = "deployed" if gate.passed else "below_threshold"
-    return TrainingRecord(
+    record = TrainingRecord(
         training_id=training_id,
         model_id=identity.model_id,
         issue=identity.issue,
@@ -85,6 +86,9 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         code_version=plan.code_version if plan is not None else code_version(),
         environment=environment_versions(),
         not_done=tuple(item.key for item in plan.not_done) if plan is not None else (),
+        characteristics=plan.characteristics if plan is not None else None,
+        optimizations=plan.optimizations if plan is not None else (),
+        class_balance=getattr(trained, "class_balance", {}),
         dataset=_dataset_facts(prepared, features),
         feature_digest=features.digest if features is not None else None,
         hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
@@ -100,6 +104,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         phases=platform.board.phases(training_id),
         error=error if outcome == "failed" else None,
     )
+    return with_impact(platform, record)
 
 
 def _dataset_facts(prepared: PreparedDataset | None, features: FeatureSummary | None) -> DatasetFacts | None:
@@ -146,6 +151,7 @@ def _close(platform: Platform, training_id: str, error: str | None) -> TrainingR
     if ledger.is_reported(training_id):
         return record
     ledger.join_line(record.model_id, training_id)
+    record_impact(platform, training_id, record)
     pictures = {path.name: path.read_bytes() for path in _figures(platform, training_id)}
     platform.store.put(f"reports/{training_id}/report.md", report_markdown(record, record.language).encode())
     platform.store.put(f"reports/{training_id}/report.html", report_html(record, record.language, pictures).encode())
