@@ -88,7 +88,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         not_done=tuple(item.key for item in plan.not_done) if plan is not None else (),
         characteristics=plan.characteristics if plan is not None else None,
         optimizations=plan.optimizations if plan is not None else (),
-        class_balance=getattr(trained, "class_balance", {}),
+        class_balance=_class_balance(trained),
         dataset=_dataset_facts(prepared, features),
         feature_digest=features.digest if features is not None else None,
         hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
@@ -105,6 +105,13 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         error=error if outcome == "failed" else None,
     )
     return with_impact(platform, record)
+
+
+def _class_balance(trained: TrainSummary | None) -> dict[str, tuple[float, float]]:
+    """Share of each class in the training rows before and after they were resampled; empty where they were not."""
+    rows = trained.resampled if trained is not None else ()
+    before, after = sum(r.before for r in rows) or 1, sum(r.after for r in rows) or 1
+    return {r.label: (r.before / before, r.after / after) for r in rows}
 
 
 def _dataset_facts(prepared: PreparedDataset | None, features: FeatureSummary | None) -> DatasetFacts | None:

@@ -4,7 +4,7 @@ import shutil
 
 from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, asset
 
-from mlops_assets.assets.metadata import numbers, sparklines
+from mlops_assets.assets.metadata import numbers, sparklines, table
 from mlops_assets.assets.step import Step
 from mlops_assets.errors import ComputeInterrupted
 from mlops_assets.partitions import model_lines
@@ -46,10 +46,17 @@ def model(context: AssetExecutionContext, plan: Artifact, features: Artifact) ->
                 **({"learning_curves": sparklines(summary.curves)} if summary.curves else {}),
                 **numbers(summary.metrics),
                 **numbers({"training_seconds": summary.seconds, "iterations": summary.iterations}),
+                **({"resampled_rows": _resampled(summary)} if summary.resampled else {}),
                 "hyperparameters": MetadataValue.json(dict(summary.hyperparameters)),
                 "log": MetadataValue.path(platform.store.uri(f"logs/{step.training_id}/training.log")),
             },
         )
+
+
+def _resampled(summary: TrainSummary) -> MetadataValue:
+    """Rows of each class in the training split before and after resampling, the rarest first."""
+    rows = sorted(summary.resampled, key=lambda rows: rows.before)
+    return table(("class", "before", "after"), [(r.label, r.before, r.after) for r in rows])
 
 
 def _trained(context: AssetExecutionContext, step: Step, approved: Plan, features: Artifact) -> TrainingOutcome:

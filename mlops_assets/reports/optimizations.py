@@ -36,7 +36,7 @@ def statement(family: str, said: Statement, language: Language) -> str:
     key = f"{family}.{said.key}"
     values = {name: _shown(name, value, language) for name, value in said.values.items()}
     if has_sentence(key) and fields_of_sentence(key) <= values.keys():
-        return sentence(key, language, **values)
+        return sentence(key, language, **{name: values[name] for name in fields_of_sentence(key)})
     pairs = [sentence("punctuation.pair", language, name=echo(name, 40), value=value) for name, value in values.items()]
     return facts.joined([echo(said.key), *pairs], language)
 

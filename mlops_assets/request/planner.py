@@ -184,6 +184,11 @@ def _check_suitable(request: TrainingRequest, column: Column, version: DatasetVe
         if column.distinct > most or (column.distinct == version.rows > 2 and column.kind != "category"):
             allowed = ("regression",) if numeric else (f"target: <= {most} distinct values",)
             log.add(("task_type",), "not_allowed", f"classification ({said})", allowed, "regression" if numeric else None)
+    resampling = request.preprocessing.resample
+    if resampling != "none" and request.task_type != "classification":
+        log.add(
+            _path_of("preprocessing.resample"), "conflict", f"{resampling} (task_type: {request.task_type})", ("none",), "none"
+        )
     if column.distinct < 2:
         log.add(("target",), "not_allowed", said, (">= 2 distinct values",))
 

@@ -70,6 +70,14 @@ class FeatureSummary(Frozen):
     warnings: tuple[str, ...] = ()
 
 
+class ClassRows(Frozen):
+    """Training rows of one class, as they were and as the model was fitted on them."""
+
+    label: str
+    before: int
+    after: int
+
+
 class TrainSummary(Frozen):
     """What ``train`` made."""
 
@@ -79,6 +87,11 @@ class TrainSummary(Frozen):
     iterations: int = Field(description="trees, boosting rounds or solver iterations actually used")
     metrics: dict[str, float] = Field(default_factory=dict, description="train_* and validation_* metrics")
     curves: dict[str, list[float]] = Field(default_factory=dict, description="metric name -> one value an iteration")
+    resampled: tuple[ClassRows, ...] = Field(
+        default=(),
+        description="in model order, the rows of each class in the training split before and after resampling; empty where "
+        "nothing was resampled. Metrics and curves are measured on the rows before it",
+    )
 
 
 class EvaluationSummary(Frozen):

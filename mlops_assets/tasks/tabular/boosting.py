@@ -168,7 +168,10 @@ def fit(data: TrainingData, knobs: Mapping[str, JsonValue], seed: int, progress:
     patience = knobs["early_stopping_rounds"]
     metric = "rmse" if not data.classes else "logloss" if data.classes == 2 else "mlogloss"
     training = xgboost.DMatrix(data.x, data.y, nthread=_threads(data.x))
-    watched = [(training, "train")]
+    measured = training
+    if data.x_measured is not data.x:
+        measured = xgboost.DMatrix(data.x_measured, data.y_measured, nthread=_threads(data.x_measured))
+    watched = [(measured, "train")]
     if len(data.y_validation):
         watched.append((xgboost.DMatrix(data.x_validation, data.y_validation, nthread=_threads(data.x_validation)), "validation"))
     log: dict[str, dict[str, list[float]]] = {}

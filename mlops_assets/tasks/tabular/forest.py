@@ -133,7 +133,7 @@ def fit(data: TrainingData, knobs: Mapping[str, JsonValue], seed: int, progress:
     """
     forest = Forest(_estimator(data, knobs, seed), data.classes)
     wanted = int(str(knobs["n_estimators"]))
-    splits = {"train": (data.x, data.y), "validation": (data.x_validation, data.y_validation)}
+    splits = {"train": (data.x_measured, data.y_measured), "validation": (data.x_validation, data.y_validation)}
     splits = {name: split for name, split in splits.items() if len(split[1])}
     sums = {name: forest.empty_sums(len(y)) for name, (_, y) in splits.items()}
     curves: dict[str, list[float]] = {f"{name}_{loss_name(data.classes)}": [] for name in splits}

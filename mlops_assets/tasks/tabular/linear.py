@@ -198,11 +198,14 @@ def fit_linear(data: TrainingData, knobs: Mapping[str, JsonValue], seed: int, pr
 def _fit(
     data: TrainingData, seed: int, progress: Progress, solve: Callable[[NDArray[np.float32], NDArray[Any]], tuple[Linear, int]]
 ) -> Fitted:
-    """The learning curve over growing parts of the training rows; the last part is all of them, in file order."""
+    """The learning curve over growing parts of the training rows; the last part is all of them, in file order.
+
+    The training loss is that of the rows of the part, or of all rows as they were where the classes were rebalanced.
+    """
     import numpy as np
     from threadpoolctl import threadpool_limits
 
-    if not all(np.isfinite(part).all() for x in (data.x, data.x_validation) for part in _parts(x)):
+    if not all(np.isfinite(part).all() for x in (data.x_measured, data.x_validation) for part in _parts(x)):
         raise DataRejected(
             "linear models cannot learn from missing or infinite feature values",
             field="preprocessing.handle_missing",
@@ -222,7 +225,9 @@ def _fit(
                 continue
             model, iterations = solve(data.x[rows], data.y[rows])
             positions.append(size)
-            latest = {"train": (data.x[rows], data.y[rows]), "validation": (data.x_validation, data.y_validation)}
+            rebalanced = data.x_measured is not data.x
+            seen = (data.x_measured, data.y_measured) if rebalanced else (data.x[rows], data.y[rows])
+            latest = {"train": seen, "validation": (data.x_validation, data.y_validation)}
             losses = {
                 f"{name}_{loss_name(data.classes)}": loss_of(y, model.predict(x), data.classes)
                 for name, (x, y) in latest.items()

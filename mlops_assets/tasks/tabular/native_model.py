@@ -74,10 +74,16 @@ class ModelCard(Frozen):
 @dataclass(frozen=True)
 class TrainingData:
     """Training and validation matrices: (N, F) float32 features, (N,) class indices or values; ``classes`` is 0 for
-    regression."""
+    regression.
+
+    A model is fitted on ``x`` and ``y``. Everything called ``train_*`` is measured on ``x_measured`` and ``y_measured``, the
+    training rows as they are in the data: the same arrays, unless the classes were rebalanced for the fit.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[np.generic]
+    x_measured: NDArray[np.float32]
+    y_measured: NDArray[np.generic]
     x_validation: NDArray[np.float32]
     y_validation: NDArray[np.generic]
     classes: int

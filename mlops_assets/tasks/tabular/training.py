@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
-from mlops_assets.errors import DataRejected, UserError
+from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.tasks.interface import ProgressReporter, TrainSummary
+from mlops_assets.tasks.interface import ClassRows, ProgressReporter, TrainSummary
 from mlops_assets.tasks.tabular.algorithms import ALGORITHMS
+from mlops_assets.tasks.tabular.definition import FeatureDefinition
 from mlops_assets.tasks.tabular.feature_folder import FeatureFolder
 from mlops_assets.tasks.tabular.measures import measure
 from mlops_assets.tasks.tabular.native_model import Fitted, ModelCard, NativeModel, Progress, TrainingData, write_model
+from mlops_assets.tasks.tabular.resampling import class_rows, nominal_columns, resample
 from mlops_assets.tasks.tabular.words import WORDS
 
 if TYPE_CHECKING:
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
 AXES = {"random_forest": "trees", "xgboost": "rounds", "logistic_regression": "rows", "linear_regression": "rows"}
 #: Share of the bar that fitting takes; the rest is reading, measuring and writing.
 FIT_FROM, FIT_TO = 0.02, 0.95
+#: Share of the bar at which resampling ends, where there is any.
+RESAMPLE_TO = 0.15
+CLASSES_SHOWN = 8
 
 
 def train(features: Path, request: TrainingRequest, out: Path, report: ProgressReporter) -> TrainSummary:
@@ -38,10 +44,16 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
     The same features, knobs and seed give the same model and the same metrics to the last digit, whatever the number of
     processors.
 
+    With ``preprocessing.resample`` the model is fitted on rebalanced training rows (see ``resampling``); every metric and
+    curve, ``train_*`` too, is measured on the rows of the splits as they are. A ``class_weight`` or ``scale_pos_weight`` given as
+    well applies on top of it: ``balanced`` weighs the rebalanced classes and so changes next to nothing, while a
+    ``scale_pos_weight`` multiplies what resampling has done already.
+
     Raises:
-        UserError: a knob does not apply to this kind of target, or the algorithm is not one of this task.
-        DataRejected: the training split cannot be learned from: no rows, one class only, infinite values, or missing ones
-        for a linear model. IntegrityError: the features folder is incomplete or damaged.
+        UserError: a knob or resampling does not apply to this kind of target, or the algorithm is not one of this task.
+        DataRejected: the training split cannot be learned from: no rows, one class only, infinite values, missing ones
+        for a linear model, or too few rows of a class for SMOTE.
+        IntegrityError: the features folder is incomplete or damaged.
     """
     words = WORDS[request.language]
     report(0.0, words["progress.reading"], {})
@@ -49,17 +61,26 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
     knobs = _knobs(request, len(folder.summary.classes))
     data = _training_data(folder)
     started = time.perf_counter()
+    fit_from = FIT_FROM
+    resampled: tuple[ClassRows, ...] = ()
+    if request.preprocessing.resample != "none":
+        data, resampled = _resampled(folder, data, request, report)
+        fit_from = RESAMPLE_TO
+        report(fit_from, resampling_sentence(resampled, request), {})
 
     def progress(done: int, total: int, latest: Mapping[str, float]) -> None:
         line = words[f"progress.{AXES[request.algorithm]}"].format(done=done, total=total)
-        report(min(FIT_TO, FIT_FROM + (FIT_TO - FIT_FROM) * done / total), line, latest)
+        report(min(FIT_TO, fit_from + (FIT_TO - fit_from) * done / total), line, latest)
 
     fitted = _fit(request.algorithm, data, knobs, request.seed, progress)
     seconds = time.perf_counter() - started
     report(FIT_TO, words["progress.measuring"], {})
     metrics = {
         f"{split}_{name}": value
-        for split, x, y in (("train", data.x, data.y), ("validation", data.x_validation, data.y_validation))
+        for split, x, y in (
+            ("train", data.x_measured, data.y_measured),
+            ("validation", data.x_validation, data.y_validation),
+        )
         for name, value in _split_metrics(fitted.model, x, y, folder).items()
     }
     write_model(out, fitted.model, _card(folder, request, knobs, fitted))
@@ -71,6 +92,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
         iterations=fitted.iterations,
         metrics=metrics,
         curves=fitted.curves,
+        resampled=resampled,
     )
 
 
@@ -98,6 +120,13 @@ def _knobs(request: TrainingRequest, classes: int) -> dict[str, JsonValue]:
             given=knobs["scale_pos_weight"],
             allowed=("1.0",),
         )
+    if not classes and request.preprocessing.resample != "none":
+        raise UserError(
+            "resampling balances classes, so it applies to classification only",
+            field="preprocessing.resample",
+            given=request.preprocessing.resample,
+            allowed=("none",),
+        )
     return knobs
 
 
@@ -122,7 +151,46 @@ def _training_data(folder: FeatureFolder) -> TrainingData:
                 given=name,
                 next_step="drop or rescale the column",
             )
-    return TrainingData(x, y, x_validation, y_validation, classes)
+    return TrainingData(x, y, x, y, x_validation, y_validation, classes)
+
+
+def _resampled(
+    folder: FeatureFolder, data: TrainingData, request: TrainingRequest, report: ProgressReporter
+) -> tuple[TrainingData, tuple[ClassRows, ...]]:
+    """``data`` with the rows to fit on rebalanced, and what that did to each class. The measured rows stay as they are.
+
+    Raises:
+        IntegrityError: the feature definition is missing or does not describe the matrix.
+    """
+    how, names = request.preprocessing.resample, folder.summary.classes
+    groups: tuple[tuple[int, ...], ...] = ()
+    if how == "smote":
+        try:
+            entries = FeatureDefinition.read(folder.path).features
+        except (OSError, ValidationError) as error:
+            raise IntegrityError(f"{folder.path} has no readable feature definition: {error}") from error
+        if tuple(entry.name for entry in entries) != folder.summary.feature_names:
+            raise IntegrityError(f"{folder.path}: the feature definition describes other columns than summary.json")
+        groups = nominal_columns(entries, data.x)
+    line = WORDS[request.language]["progress.resampling"]
+
+    def progress(done: int, total: int) -> None:
+        report(FIT_FROM + (RESAMPLE_TO - FIT_FROM) * done / total, line.format(done=f"{done:,}", total=f"{total:,}"), {})
+
+    x, y = resample(data.x, data.y, how, request.seed, groups, classes=names, progress=progress)
+    return replace(data, x=x, y=y), class_rows(data.y, y, names)
+
+
+def resampling_sentence(resampled: Sequence[ClassRows], request: TrainingRequest) -> str:
+    """One line for the training log: what was done, and the rows of each class before and after it."""
+    words = WORDS[request.language]
+    shown = [
+        f"{' '.join(rows.label.split())[:40]}: {rows.before:,} → {rows.after:,}"
+        for rows in sorted(resampled, key=lambda rows: rows.before)[:CLASSES_SHOWN]
+    ]
+    if len(resampled) > CLASSES_SHOWN:
+        shown.append(words["progress.more_classes"].format(count=len(resampled) - CLASSES_SHOWN))
+    return words[f"progress.resampled.{request.preprocessing.resample}"].format(classes=", ".join(shown))
 
 
 def _fit(algorithm: str, data: TrainingData, knobs: Mapping[str, JsonValue], seed: int, progress: Progress) -> Fitted:
@@ -153,20 +221,22 @@ def _card(folder: FeatureFolder, request: TrainingRequest, knobs: dict[str, Json
         hyperparameters=knobs,
         seed=request.seed,
         iterations=fitted.iterations,
-        libraries=_libraries(request.algorithm),
+        libraries=_libraries(request),
         curve_axis=fitted.axis,
         curve_positions=fitted.positions,
         curves=fitted.curves,
     )
 
 
-def _libraries(algorithm: str) -> dict[str, str]:
-    """Versions of what decides the numbers of this algorithm."""
+def _libraries(request: TrainingRequest) -> dict[str, str]:
+    """Versions of what decides the numbers of this training."""
     names = ["numpy", "scikit-learn"]
-    if algorithm == "xgboost":
+    if request.algorithm == "xgboost":
         names += ["xgboost-cpu", "xgboost"]  # one library, two distributions: with and without GPU
-    if algorithm == "random_forest":
+    if request.algorithm == "random_forest":
         names.append("skops")
+    if request.preprocessing.resample != "none":
+        names.append("imbalanced-learn")
     found = {"python": platform.python_version()}
     for name in names:
         try:

@@ -12,6 +12,11 @@ from mlops_assets.request.vocabulary import Language
 WORDS: Final[dict[Language, dict[str, str]]] = {
     "en": {
         "progress.reading": "reading the features",
+        "progress.resampling": "new row {done} of {total}",
+        "progress.resampled.smote": "SMOTE balanced the training split (rows before → after): {classes}",
+        "progress.resampled.undersample": "undersampling balanced the training split (rows before → after): {classes}",
+        "progress.resampled.oversample": "oversampling balanced the training split (rows before → after): {classes}",
+        "progress.more_classes": "and {count} more classes",
         "progress.trees": "tree {done} of {total}",
         "progress.rounds": "round {done} of {total}",
         "progress.rows": "step {done} of {total} of the learning curve",
@@ -54,6 +59,11 @@ WORDS: Final[dict[Language, dict[str, str]]] = {
     },
     "ja": {
         "progress.reading": "特徴量を読み込み中",
+        "progress.resampling": "合成データを生成中 {done} / {total} 行",
+        "progress.resampled.smote": "SMOTE で学習データのクラスの行数をそろえました（前 → 後）: {classes}",
+        "progress.resampled.undersample": "アンダーサンプリングで学習データのクラスの行数をそろえました（前 → 後）: {classes}",
+        "progress.resampled.oversample": "オーバーサンプリングで学習データのクラスの行数をそろえました（前 → 後）: {classes}",
+        "progress.more_classes": "ほか {count} クラス",
         "progress.trees": "木 {done} / {total}",
         "progress.rounds": "ブースティング {done} / {total}",
         "progress.rows": "学習曲線 {done} / {total}",
