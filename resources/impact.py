@@ -111,7 +111,7 @@ def record_impact(platform: Platform, training_id: str, record: TrainingRecord) 
     platform.store.create(_key(training_id, "impact_report"), _json(report))
     if record.outcome != "failed":
         task, algorithm = record.request.task_type, record.request.algorithm
-        platform.store.create(f"{_group(task, algorithm)}/{training_id}", b"")
+        platform.store.create(f"{_group(task, algorithm)}/{training_id}", b"{}")
     return ImpactReport.model_validate_json(platform.store.get(_key(training_id, "impact_report")))
 
 

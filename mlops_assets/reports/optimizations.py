@@ -25,7 +25,6 @@ _TERMS: Final = {
     "environment": "environment",
     "task_type": "task_type",
     "algorithm": "algorithm",
-    "profile": "profile",
     "search": "search",
 }
 _CLASSES_SHOWN: Final = 6
@@ -86,6 +85,8 @@ def recommendations(optimizations: Sequence[Optimization], profile: PerformanceP
             lines.append(f"{number}. {one_line(optimization, language)}")
         if lines:
             blocks += [f"**{sentence(f'sentence.{name}', language)}**", "\n".join(lines)]
+    if any(o.changes.get("preprocessing.resample", "none") != "none" for o in groups["applied"]):
+        blocks.insert(3, sentence("sentence.resampling_trade", language))
     return paragraphs(*blocks)
 
 
@@ -204,7 +205,7 @@ def _compared(
 ) -> tuple[str, ...]:
     error = "—"
     if missed is not None and guess is not None:
-        error = f"{'-' if missed < 0 else '+'}{show(abs(missed))}"
+        error = f"{'-' if missed < 0 else '+' if missed else '±'}{show(abs(missed))}"
         if guess:
             error = sentence("punctuation.aside", language, text=error, aside=f"{missed / guess * 100:+.1f}%")
     name = sentence(f"label.{label}", language)

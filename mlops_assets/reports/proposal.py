@@ -160,8 +160,6 @@ def preprocessing(chosen: Preprocessing, language: Language) -> list[str]:
     if chosen.drop_columns:
         names = facts.joined([echo(name) for name in chosen.drop_columns[:12]], language)
         steps.append(sentence("preprocessing.drop_columns", language, columns=names))
-    if chosen.resample != "none":
-        steps.append(sentence(f"preprocessing.resample_{chosen.resample}", language))
     fractions = {"validation": percent(chosen.validation_fraction), "test": percent(chosen.test_fraction)}
     steps.append(sentence("preprocessing.split", language, split=term("split", chosen.split, language), **fractions))
     steps.append(sentence(f"encoding.{chosen.encode_categorical}", language))
@@ -172,6 +170,8 @@ def preprocessing(chosen: Preprocessing, language: Language) -> list[str]:
     if chosen.max_features is not None:
         most = counted(chosen.max_features, "features", language)
         steps.append(sentence("preprocessing.max_features", language, features=most))
+    if chosen.resample != "none":
+        steps.append(sentence(f"preprocessing.resample_{chosen.resample}", language))
     return steps
 
 

@@ -39,7 +39,7 @@ class HyperparameterSearch:
         trials = facts.profile.trials
         return Recommendation(
             action=Statement(key="search", values={"search": method, "trials": trials}),
-            reason=Statement(key=reason, values={"rows": rows, "profile": profile}),
+            reason=Statement(key=reason, values={"rows": rows}),
             changes={"search.enabled": True, "search.method": method, "search.max_trials": trials},
             carried_out=False,
         )
@@ -63,7 +63,7 @@ class EarlyStopping:
         patience = facts.profile.patience
         return Recommendation(
             action=Statement(key="early_stopping", values={"rounds": patience}),
-            reason=Statement(key="early_stopping", values={"profile": facts.request.optimization.performance_profile}),
+            reason=Statement(key="early_stopping"),
             changes={f"hyperparameters.{knob}": patience},
         )
 
