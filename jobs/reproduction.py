@@ -72,7 +72,7 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
     found = task_for(record.request.algorithm)
     if found is None:
         raise UserError("no installed learning task offers this algorithm", field="algorithm", given=record.request.algorithm)
-    task = found[0]
+    task, request = found[0], record.effective_request
     work = platform.scratch / f"reproduce-{training_id}"
     shutil.rmtree(work, ignore_errors=True)
 
@@ -86,11 +86,11 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
         tell("data", "running")
         source = platform.catalogue.folder(record.dataset.dataset_id, record.dataset.version)
         prepared = prepare_dataset(
-            source, record.request, record.dataset.target, folders["dataset"], memory_limit=platform.settings.memory_limit
+            source, request, record.dataset.target, folders["dataset"], memory_limit=platform.settings.memory_limit
         )
         tell("data", "done", prepared.digest[:12])
         tell("features", "running")
-        features = task.prepare(folders["dataset"], record.request, folders["features"])
+        features = task.prepare(folders["dataset"], request, folders["features"])
         (folders["features"] / "summary.json").write_text(features.model_dump_json())
         tell("features", "done", features.digest[:12])
         tell("training", "running")
@@ -99,7 +99,7 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
                 training_id=training_id,
                 task=task.name,
                 features=folders["features"],
-                request=record.request,
+                request=request,
                 work_folder=work / "training",
                 time_limit=platform.settings.training_time_limit_seconds,
             ),
@@ -107,7 +107,7 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
         )
         tell("training", "done", f"{outcome.seconds:.1f} s")
         tell("evaluation", "running")
-        measured = task.evaluate(folders["features"], outcome.model, record.request, folders["evaluation"])
+        measured = task.evaluate(folders["features"], outcome.model, request, folders["evaluation"])
         tell("evaluation", "done")
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -29,6 +29,7 @@ from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Frozen
 from mlops_assets.serving.package import Examples, ModelMetadata
 from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary
+from resources.impact import record_impact, with_impact
 from resources.ledger import now
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         outcome = "deployed" if gate.passed else "below_threshold"
     elif stop is not None:
         outcome = stop.reason
-    return TrainingRecord(
+    record = TrainingRecord(
         training_id=training_id,
         model_id=identity.model_id,
         issue=identity.issue,
@@ -89,6 +90,9 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         code_version=plan.code_version if plan is not None else code_version(),
         environment=environment_versions(),
         not_done=tuple(item.key for item in plan.not_done) if plan is not None else (),
+        characteristics=plan.characteristics if plan is not None else None,
+        optimizations=plan.optimizations if plan is not None else (),
+        class_balance=_class_balance(trained),
         dataset=_dataset_facts(prepared, features),
         feature_digest=features.digest if features is not None else None,
         hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
@@ -105,6 +109,14 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         ended_by=stop.by if stop is not None and outcome in ("cancelled", "rejected") else None,
         error=error if outcome == "failed" else None,
     )
+    return with_impact(platform, record)
+
+
+def _class_balance(trained: TrainSummary | None) -> dict[str, tuple[float, float]]:
+    """Share of each class in the training rows before and after they were resampled; empty where they were not."""
+    rows = trained.resampled if trained is not None else ()
+    before, after = sum(r.before for r in rows) or 1, sum(r.after for r in rows) or 1
+    return {r.label: (r.before / before, r.after / after) for r in rows}
 
 
 def _dataset_facts(prepared: PreparedDataset | None, features: FeatureSummary | None) -> DatasetFacts | None:
@@ -163,6 +175,7 @@ def _publish(platform: Platform, record: TrainingRecord) -> None:
     """The record in its line's history, as report and as a commit."""
     training_id = record.training_id
     platform.ledger.join_line(record.model_id, training_id)
+    record_impact(platform, training_id, record)
     pictures = {path.name: path.read_bytes() for path in _figures(platform, training_id)}
     platform.store.put(f"reports/{training_id}/report.md", report_markdown(record, record.language).encode())
     platform.store.put(f"reports/{training_id}/report.html", report_html(record, record.language, pictures).encode())

@@ -289,7 +289,7 @@ class FrontDesk:
         return self._platform.ledger.approve(training_id, Approval(plan_digest=plan.digest, by=by, at=now(), how=how))
 
     def require_approved(self, training_id: str) -> Approval:
-        """The approval of exactly the training's plan, made again from its request with the code that is about to run.
+        """The approval of exactly the training's plan, made again from what was asked with the code that is about to run.
 
         Raises:
             NotApproved: nobody approved it, or the plan has changed since (other code, other limits).
@@ -303,7 +303,10 @@ class FrontDesk:
         folder = self._platform.catalogue.folder(plan.dataset_id, plan.dataset_version)
         version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
         try:
-            again = self.make_plan(plan.request, version)
+            # not from plan.request: that is the effective one, with the optimiser's changes in it
+            made_by = self._platform.ledger.reference(training_id, "plan")
+            asked = self._platform.ledger.request(made_by.training_id if made_by is not None else training_id)
+            again = self.make_plan(asked, version)
         except RequestInvalid as invalid:
             raise NotApproved(f"the plan of {training_id} cannot be carried out any more: {invalid}") from invalid
         if again.digest != plan.digest:

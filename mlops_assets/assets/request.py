@@ -7,8 +7,10 @@ from mlops_assets.assets.step import Step
 from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
+from mlops_assets.reports.quantities import dollars
 from mlops_assets.request.schema import TrainingRequest
 from resources.artifacts import Artifact
+from resources.impact import estimate_for
 from resources.platform import Platform
 
 
@@ -65,11 +67,8 @@ def plan(context: AssetExecutionContext, training_request: Artifact) -> Material
         step.write("plan.json", made)
         folder = platform.catalogue.folder(made.dataset_id, made.dataset_version)
         version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
-        cost = (
-            sentence("detail.no_estimate", request.language)
-            if made.estimated_cost_usd is None
-            else f"${made.estimated_cost_usd:.2f}"
-        )
+        expected = estimate_for(platform, step.training_id, made)
+        cost = sentence("detail.no_estimate", request.language) if expected.cost_usd is None else dollars(expected.cost_usd)
         step.done(sentence("detail.plan", request.language, digest=made.digest[:12], cost=cost))
         return MaterializeResult(
             value=step.finished or step.staged(f"trainings/{step.training_id}/plan"),
@@ -78,6 +77,8 @@ def plan(context: AssetExecutionContext, training_request: Artifact) -> Material
                 "dataset_version": made.dataset_version,
                 "code_version": made.code_version,
                 **numbers({"rows": version.rows, "columns": len(version.columns), "not_done": len(made.not_done)}),
+                **numbers({"optimizations": sum(o.carried_out for o in made.optimizations), "similar": len(expected.similar)}),
+                **({} if expected.duration_seconds is None else numbers({"estimated_seconds": expected.duration_seconds})),
                 "plan": MetadataValue.json(made.model_dump(mode="json")),
             },
         )

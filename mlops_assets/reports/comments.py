@@ -15,6 +15,7 @@ from mlops_assets.reports import facts
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, link_or_code, paragraphs, plain, table
 from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
+from mlops_assets.reports.optimizations import outcome
 from mlops_assets.reports.proposal import proposal_comment
 from mlops_assets.reports.quantities import counted, term
 from mlops_assets.reports.record import PhaseProgress, TrainingRecord
@@ -131,6 +132,9 @@ def result_comment(
     if record.metrics:
         blocks += [f"### {sentence('heading.results', language)}", facts.metrics_table(record, language)]
         blocks.append(facts.gate_sentence(record.gate, language) if record.gate else "")
+    optimizations = outcome(record, language, short=True)
+    if optimizations:
+        blocks += [f"### {sentence('heading.optimizations', language)}", optimizations]
     if record.not_done:
         blocks += [f"### {sentence('heading.not_done', language)}", facts.not_done_list(record.not_done, language)]
     if record.model is not None:

@@ -35,7 +35,7 @@ def decide_gate(plan: Plan, features: FeatureSummary, trained: TrainSummary, mea
             value=value,
             threshold=threshold,
             metrics=trained.metrics,
-            minority_share=plan.characteristics.minority_share,
+            imbalanced=plan.characteristics.imbalanced and plan.request.preprocessing.resample == "none",
             training_rows=features.rows["train"],
             features=len(features.feature_names),
         ),

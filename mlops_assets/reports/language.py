@@ -42,6 +42,11 @@ def fields_of(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name is not None)
 
 
+def fields_of_sentence(key: str) -> frozenset[str]:
+    """The format fields that the sentence ``key`` needs."""
+    return fields_of(catalogue("en")[key])
+
+
 def has_sentence(key: str) -> bool:
     """Whether ``key`` is in the catalogues (both hold the same keys)."""
     return key in catalogue("en")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import has_sentence, sentence
 from mlops_assets.reports.markdown import bullets, echo, paragraphs, plain, table
+from mlops_assets.reports.optimizations import estimated, recommendations, similar_trainings
 from mlops_assets.reports.quantities import counted, dollars, metric_name, percent, setting_value, term, threshold_text
-from mlops_assets.reports.suggestions import UNBALANCED_BELOW
+from mlops_assets.request.optimiser.estimate import Estimate
 from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Preprocessing
 from mlops_assets.request.vocabulary import METRICS, Language
@@ -16,12 +17,15 @@ _CLASSES_SHOWN = 10
 _STRATEGIES_NOT_DONE = ("canary", "ab_test", "shadow")
 
 
-def proposal_comment(plan: Plan, language: Language, *, approved_by: str | None, how_to_approve: str) -> str:
+def proposal_comment(
+    plan: Plan, language: Language, *, approved_by: str | None, how_to_approve: str, estimate: Estimate | None = None
+) -> str:
     """What a person reads before saying yes to ``plan``.
 
     Args:
         approved_by: who approved it, once somebody has; replaces the instructions.
         how_to_approve: Markdown in the issue's language, by the tracker that knows its own ways of approving.
+        estimate: what the run is expected to take, as it stood when the plan was proposed.
     """
     if approved_by is None:
         approval = how_to_approve
@@ -36,12 +40,19 @@ def proposal_comment(plan: Plan, language: Language, *, approved_by: str | None,
         f"## {sentence('heading.proposal', language)}",
         f"### {sentence('heading.detected', language)}",
         detected(plan, language),
+        f"### {sentence('heading.recommended', language)}",
+        recommendations(
+            plan.optimizations,
+            plan.request.optimization.performance_profile,
+            plan.request.optimization.enabled,
+            language,
+        ),
         f"### {sentence('heading.will_run', language)}",
         will_run(plan, language),
         f"### {sentence('heading.hyperparameters', language)}",
         facts.hyperparameters(plan.hyperparameters, language),
         f"### {sentence('heading.cost', language)}",
-        cost(plan, language),
+        cost(plan, estimate, language),
         left_out,
         f"### {sentence('heading.identity', language)}",
         identity(plan, language),
@@ -64,13 +75,15 @@ def detected(plan: Plan, language: Language) -> str:
         facts.labelled("learning_type", facts.learning_type(plan.request, language), language),
         facts.labelled("algorithm", facts.algorithm(plan.request, language), language),
         facts.labelled("data_size", size, language),
+        facts.labelled("features", counted(found.features, "columns", language), language),
         facts.labelled("target", echo(found.target), language),
     ]
     if found.class_counts:
         items.append(facts.labelled("class_shares", _class_shares(plan, language), language))
     if found.minority_share is not None:
-        key = "unbalanced" if found.minority_share < UNBALANCED_BELOW else "balanced"
-        share = sentence(f"sentence.{key}", language, share=percent(found.minority_share))
+        key = "unbalanced" if found.imbalanced else "balanced"
+        limit = percent(found.imbalance_limit or 0.0)
+        share = sentence(f"sentence.{key}", language, share=percent(found.minority_share), limit=limit)
         items.append(facts.labelled("class_balance", share, language))
     faults = sentence(
         "sentence.faults",
@@ -79,6 +92,9 @@ def detected(plan: Plan, language: Language) -> str:
         rows=counted(found.duplicate_rows, "rows", language),
     )
     items.append(facts.labelled("faults", faults, language))
+    if found.sensitive:
+        names = facts.joined([echo(name, 40) for name in found.sensitive[:_CLASSES_SHOWN]], language)
+        items.append(facts.labelled("sensitive", names, language))
     return bullets(items)
 
 
@@ -154,6 +170,8 @@ def preprocessing(chosen: Preprocessing, language: Language) -> list[str]:
     if chosen.max_features is not None:
         most = counted(chosen.max_features, "features", language)
         steps.append(sentence("preprocessing.max_features", language, features=most))
+    if chosen.resample != "none":
+        steps.append(sentence(f"preprocessing.resample_{chosen.resample}", language))
     return steps
 
 
@@ -174,18 +192,14 @@ def resources(plan: Plan, language: Language) -> str:
     return facts.joined(pairs, language)
 
 
-def cost(plan: Plan, language: Language) -> str:
-    """The estimate and the cap in US dollars."""
-    estimate = plan.estimated_cost_usd
-    if estimate is None:
-        estimated = sentence("sentence.no_estimate", language)
-    elif estimate == 0:
-        estimated = sentence("sentence.no_charge", language)
-    else:
-        estimated = sentence("sentence.estimate", language, amount=dollars(estimate))
+def cost(plan: Plan, expected: Estimate | None, language: Language) -> str:
+    """Expected time, cost and score with their basis, the cap in US dollars, and the similar trainings behind them."""
     cap = plan.cost_cap_usd
     capped = sentence("sentence.no_cap", language) if cap is None else sentence("sentence.cap", language, amount=dollars(cap))
-    return bullets([facts.labelled("estimate", estimated, language), facts.labelled("cap", capped, language)])
+    items = [*estimated(expected, plan.gate_metric, language), facts.labelled("cap", capped, language)]
+    past = similar_trainings(expected.similar, language) if expected is not None else ""
+    heading = f"**{sentence('sentence.similar', language)}**" if expected is not None and expected.similar else ""
+    return paragraphs(bullets(items), heading, past)
 
 
 def identity(plan: Plan, language: Language) -> str:
@@ -194,10 +208,5 @@ def identity(plan: Plan, language: Language) -> str:
         facts.labelled("plan_digest", echo(plan.digest), language),
         facts.labelled("data_version", echo(plan.dataset_version), language),
         facts.labelled("code_version", echo(plan.code_version), language),
-        facts.labelled(
-            "profile",
-            term("profile", plan.request.optimization.performance_profile, language),
-            language,
-        ),
     ]
     return paragraphs(bullets(items), sentence("sentence.digest_promise", language))

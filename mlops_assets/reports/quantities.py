@@ -13,7 +13,7 @@ from mlops_assets.reports.language import sentence, word
 from mlops_assets.reports.markdown import echo, plain
 from mlops_assets.request.vocabulary import METRICS, Language
 
-CountKind = Literal["rows", "columns", "features", "problems", "iterations"]
+CountKind = Literal["rows", "columns", "features", "problems", "iterations", "trainings"]
 
 #: What one unit of each metric is, as a key of the family ``metric_unit``.
 METRIC_UNITS: Final[dict[str, str]] = {

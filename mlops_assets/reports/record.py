@@ -10,6 +10,10 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from mlops_assets.data.dataset import QualityCheck
+from mlops_assets.request.optimiser.estimate import Actual, Estimate
+from mlops_assets.request.optimiser.models import Optimization
+from mlops_assets.request.optimiser.rules import carry_out
+from mlops_assets.request.plan import Characteristics
 from mlops_assets.request.schema import Frozen, TrainingRequest
 from mlops_assets.request.vocabulary import Environment, Language
 
@@ -90,12 +94,19 @@ class TrainingRecord(Frozen):
     language: Language
     started_at: str
     finished_at: str
-    request: TrainingRequest
+    request: TrainingRequest = Field(description="as it was asked for; `effective_request` is what ran")
     plan_digest: str
     approved_by: str | None
     code_version: str
     environment: dict[str, str] = Field(description="python, platform and library versions that decide the numbers")
     not_done: tuple[str, ...] = Field(default=(), description="keys of what was asked for and is not built (`not_done.<key>`)")
+    characteristics: Characteristics | None = None
+    optimizations: tuple[Optimization, ...] = Field(default=(), description="what was applied or recommended")
+    estimate: Estimate | None = Field(default=None, description="made with the proposal, before the run")
+    actual: Actual | None = None
+    class_balance: dict[str, tuple[float, float]] = Field(
+        default_factory=dict, description="class -> share of the training rows before and after they were resampled"
+    )
     dataset: DatasetFacts | None = None
     feature_digest: str | None = None
     hyperparameters: dict[str, JsonValue] = Field(default_factory=dict)
@@ -121,3 +132,8 @@ class TrainingRecord(Frozen):
     def retries_exhausted(self) -> bool:
         """Whether it stayed below its threshold and its request allows no further attempt (FR-032)."""
         return self.outcome == "below_threshold" and self.attempt > self.request.max_retry
+
+    @property
+    def effective_request(self) -> TrainingRequest:
+        """The request with the optimisations that were carried out: what was trained, and what reproduces it."""
+        return carry_out(self.request, self.optimizations)

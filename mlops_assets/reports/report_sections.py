@@ -15,6 +15,7 @@ from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, paragraphs, plain, right_after_first, table
 from mlops_assets.reports.phases import phase_table
+from mlops_assets.reports.optimizations import outcome
 from mlops_assets.reports.quantities import counted, metric_name, metric_unit, metric_value, percent, term, time_of
 from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.request.vocabulary import METRICS, Language
@@ -48,6 +49,7 @@ def _all(record: TrainingRecord, language: Language) -> Iterator[Section]:
     yield section("basic", basic(record, language))
     if record.metrics:
         yield section("results", results(record, language))
+    yield section("optimizations", outcome(record, language, short=False))
     yield section("suggestions", what_can_be_changed(record, language))
     yield section("per_class", per_class(record, language))
     yield section("confusion", confusion_matrix(record, language))
@@ -80,7 +82,6 @@ def basic(record: TrainingRecord, language: Language) -> str:
     more = [
         facts.labelled("finished_at", time_of(record.finished_at), language),
         *who,
-        facts.labelled("profile", term("profile", record.request.optimization.performance_profile, language), language),
     ]
     return f"{facts.basic_information(record, language)}\n{bullets(more)}"
 

@@ -29,8 +29,6 @@ SUGGESTIONS: Final[tuple[str, ...]] = (
     "other_algorithm",
     "lower_threshold",
 )
-#: A rarest class below this share of the rows counts as unbalanced, in the proposal as well.
-UNBALANCED_BELOW: Final = 0.2
 #: A score this much worse on unseen data than in training, or an error that much larger in proportion.
 OVERFITTED_SCORE: Final = 0.05
 OVERFITTED_ERROR: Final = 0.25
@@ -106,7 +104,7 @@ def gate_suggestions(
     value: float,
     threshold: float | None,
     metrics: Mapping[str, float],
-    minority_share: float | None,
+    imbalanced: bool,
     training_rows: int,
     features: int,
 ) -> tuple[str, ...]:
@@ -116,7 +114,7 @@ def gate_suggestions(
         hyperparameters: every knob of the algorithm, defaults included; only knobs found here are proposed.
         value: what ``metric`` came to on the test split.
         metrics: ``train_<metric>`` as ``TrainSummary.metrics`` holds it; may be empty.
-        minority_share: rows of the rarest class / all rows; None for regression.
+        imbalanced: a class is rare, as in ``Characteristics.imbalanced``, and the training rows were not resampled for it.
         training_rows: rows of the training split.
         features: columns of the feature matrix.
     """
@@ -124,7 +122,7 @@ def gate_suggestions(
         return ()
     fit = _fit(direction, value, threshold, metrics.get(f"train_{metric}"))
     found: set[str] = set()
-    if minority_share is not None and minority_share < UNBALANCED_BELOW and _balance_knob(hyperparameters):
+    if imbalanced and _balance_knob(hyperparameters):
         found.add("handle_imbalance")
     if fit == "overfitted":
         found.add("more_data")

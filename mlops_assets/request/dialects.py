@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from mlops_assets.request.schema import Preprocessing
+from mlops_assets.request.schema import CustomOptimizations, Preprocessing
 
 #: Keys that belong to the issue itself when someone pastes a whole example; `body` is unwrapped before.
 WRAPPER_KEYS: Final = ("title", "labels", "body")
@@ -17,6 +17,7 @@ _PREPROCESSING: Final = {
     f"{section}.{name}": f"preprocessing.{name}"
     for section in ("data_preprocessing", "preprocessing")
     for name in Preprocessing.model_fields
+    if name != "resample"  # the optimiser's to set; by hand it is `class_imbalance_handling`
 }
 _SCALING: Final = ("min_instances", "max_instances", "target_invocations_per_instance", "target_latency_ms")
 _DEPLOYMENT: Final = {
@@ -37,6 +38,11 @@ _THRESHOLDS: Final = {
     f"{section}alert_thresholds.{name}": f"monitoring.alert_thresholds.{name}"
     for section in ("", "monitoring.")
     for name in ("error_rate", "latency_p95_ms", "drift_score")
+}
+_CUSTOM: Final = {
+    f"workflow_optimization.custom_optimizations.{section}.{name}": f"optimization.custom_optimizations.{section}.{name}"
+    for section, field in CustomOptimizations.model_fields.items()
+    for name in type(field.default).model_fields
 }
 
 #: Key as written -> field of `TrainingRequest`. Several keys of one field are the two dialects' names for it; the first is
@@ -107,7 +113,7 @@ KEYS: Final[dict[str, str]] = {
     "workflow_optimization.enabled": "optimization.enabled",
     "workflow_optimization.auto_approve": "optimization.auto_approve",
     "workflow_optimization.performance_profile": "optimization.performance_profile",
-    "workflow_optimization.custom_optimizations": "optimization.custom_optimizations",
+    **_CUSTOM,
     "environment": "simulation.environment",
     "agent": "simulation.agent",
     "reward_function": "simulation.reward_function",
@@ -122,7 +128,6 @@ KEYS: Final[dict[str, str]] = {
 FREE_FIELDS: Final = frozenset(
     {
         "hyperparameters",
-        "optimization.custom_optimizations",
         "simulation.environment",
         "simulation.agent",
         "simulation.reward_function",
@@ -156,7 +161,9 @@ WORD_ALIASES: Final[dict[str, dict[str, str]]] = {
         "silhouette_score": "silhouette",
     },
 }
+PRIORITY_METRICS: Final = "optimization.custom_optimizations.phase3_evaluation.priority_metrics"
 WORD_ALIASES["evaluation.threshold_metric"] = WORD_ALIASES["evaluation.metrics"]
+WORD_ALIASES[PRIORITY_METRICS] = WORD_ALIASES["evaluation.metrics"]
 
 
 def first_name(field: str) -> str:

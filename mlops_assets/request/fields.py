@@ -19,7 +19,8 @@ from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel
 
-from mlops_assets.request.dialects import WORD_ALIASES
+from mlops_assets.request.dialects import PRIORITY_METRICS, WORD_ALIASES
+from mlops_assets.request.prices import instance_types
 from mlops_assets.request.problems import Path, ProblemLog, nearest
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.request.task_types import slug
@@ -51,6 +52,9 @@ _PATTERNS: Final[dict[str, tuple[str, str]]] = {
     "deployment.instance_type": (WORD_PATTERN, "bad_identifier"),
     "preprocessing.augmentation": (WORD_PATTERN, "bad_identifier"),
 }
+_INSTANCE_TYPE: Final = "optimization.custom_optimizations.phase2_training.instance_type"
+#: The word that leaves a setting to the optimiser's rules; a list that holds only it is an empty one.
+AUTO: Final = "auto"
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
 _LENGTHS: Final = {"dataset.uri": 1024}
@@ -98,7 +102,13 @@ def field_type(field: str) -> FieldType:
         )
     info = model.model_fields[last]
     found = _type_of(info.annotation, tuple(info.metadata))
-    choices = {"evaluation.metrics": tuple(METRICS), "evaluation.threshold_metric": tuple(METRICS)}.get(field, found.choices)
+    choices = found.choices
+    if field in ("evaluation.metrics", "evaluation.threshold_metric"):
+        choices = tuple(METRICS)
+    elif field == PRIORITY_METRICS:
+        choices = (AUTO, *METRICS)
+    elif field == _INSTANCE_TYPE:
+        choices = (AUTO, *instance_types())
     return FieldType(found.kind, choices, found.limits, found.is_list)
 
 
@@ -157,7 +167,7 @@ def read_value(node: Node, field: str, path: Path, log: ProblemLog) -> Any:
         else:
             log.add((*path, position), "wrong_type", "…", expected.allowed())
             read.append(INVALID)
-    valid = [v for v in read if not isinstance(v, Invalid)]
+    valid = [v for v in read if not isinstance(v, Invalid) and not (field == PRIORITY_METRICS and v == AUTO)]
     return tuple(valid if expected.kind is int else dict.fromkeys(valid))
 
 

@@ -14,7 +14,16 @@ from pydantic import JsonValue, ValidationError
 
 from mlops_assets.errors import RequestInvalid
 from mlops_assets.request.correction import corrected_block
-from mlops_assets.request.dialects import FIELDS_OF_TASKS, FREE_FIELDS, KEYS, WORD_ALIASES, WRAPPER_KEYS, first_name, keys_below
+from mlops_assets.request.dialects import (
+    FIELDS_OF_TASKS,
+    FREE_FIELDS,
+    KEYS,
+    PRIORITY_METRICS,
+    WORD_ALIASES,
+    WRAPPER_KEYS,
+    first_name,
+    keys_below,
+)
 from mlops_assets.request.fields import INVALID, TEXT_LENGTH, Invalid, field_type, list_from, read_choice, read_value
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.issue_text import MAX_BYTES, request_blocks, to_ascii_syntax, with_plain_lines
@@ -37,6 +46,7 @@ from mlops_assets.request.yaml_nodes import (
 from mlops_assets.tasks.interface import Algorithm
 
 MAX_TAGS: Final = 50
+_IMBALANCE_HANDLING: Final = "optimization.custom_optimizations.phase1_preprocessing.class_imbalance_handling"
 
 
 def parse_issue(title: str, body: str, *, offered: Sequence[Algorithm]) -> TrainingRequest:
@@ -321,6 +331,10 @@ class Reading:
         for field, tasks in FIELDS_OF_TASKS.items():
             if field in self.values and task_type not in tasks:
                 self.log.add(self.paths[field], "conflict", f"task_type: {task_type}", tuple(f"task_type: {t}" for t in tasks))
+        method = self.values.get(_IMBALANCE_HANDLING)
+        if task_type != "classification" and method not in (None, "auto", "none"):
+            said = f"{method} (task_type: {task_type})"
+            self.log.add(self.paths[_IMBALANCE_HANDLING], "conflict", said, ("auto", "none"), "auto")
 
     def _metrics(self, possible: Sequence[TaskType]) -> None:
         """Metrics must suit the task, and the threshold must lie where its metric can be.
@@ -331,9 +345,10 @@ class Reading:
         chosen: str | None = self.values.get("evaluation.threshold_metric")
         allowed = tuple(dict.fromkeys(metric for task in possible for metric in metrics_of(task)))
         if "dimensionality_reduction" not in possible:
-            for metric in metrics:
-                if metric not in allowed:
-                    self.log.add(self._item_path("evaluation.metrics", metric), "not_allowed", metric, allowed)
+            for field in ("evaluation.metrics", PRIORITY_METRICS):
+                for metric in self.values.get(field, ()):
+                    if metric not in allowed:
+                        self.log.add(self._item_path(field, metric), "not_allowed", metric, allowed)
             if chosen is not None and chosen not in allowed:
                 self.log.add(self.paths["evaluation.threshold_metric"], "not_allowed", chosen, allowed)
         if len(possible) > 1 and metrics and not any(set(metrics) <= set(metrics_of(task)) for task in possible):

@@ -15,6 +15,9 @@ from mlops_assets.errors import RequestInvalid
 from mlops_assets.request import code_change
 from mlops_assets.request.dialects import first_name
 from mlops_assets.request.hyperparameters import checked_hyperparameters
+from mlops_assets.request.optimiser.custom import unbuilt_settings
+from mlops_assets.request.optimiser.data_rules import SMOTE_NEIGHBOURS
+from mlops_assets.request.optimiser.rules import Facts, optimise
 from mlops_assets.request.plan import Characteristics, NotDone, Plan
 from mlops_assets.request.problems import Path, ProblemLog, nearest
 from mlops_assets.request.schema import TrainingRequest
@@ -35,16 +38,15 @@ NOT_DONE_KEYS: Final = (
     "grpc",
     "auto_scaling",
     "deployment_target",
-    "custom_optimizations",
-    "performance_profile",
+    "training_instance",
+    "distributed_training",
+    "spot_instances",
     "augmentation",
     "dataset_selection",
     "aggregate_by_user",
     "time_features",
 )
 
-#: A class is called rare when it has less than this part of an even share: under 20 % of the rows with two classes.
-IMBALANCE: Final = 0.4
 MAX_NUMERIC_CLASSES: Final = 100
 MAX_TEXT_CLASSES: Final = 1000
 
@@ -61,15 +63,16 @@ def make_plan(
     resources: Mapping[str, JsonValue],
     cost_cap_usd: float | None,
 ) -> Plan:
-    """The plan of one training; equal inputs give equal digests.
+    """The plan of one training, from the request as the person wrote it; equal inputs give equal digests.
 
-    Every hyperparameter is written out with its default, the target is the issue's or the catalogue's, and the metric
-    of the gate follows ``task_types.gate_metric`` with classes called imbalanced as ``is_imbalanced`` says. The cost cap is
-    the lower of the platform's and the issue's; the estimate is 0.0 where ``resources["compute"]`` is ``local``.
+    ``Plan.request`` is the effective request, with the optimiser's changes carried out. Every hyperparameter is written out with
+    its default, the target is the issue's or the catalogue's, and the metric of the gate follows ``task_types.gate_metric`` from
+    the metrics that the person named. The cost cap is the lower of the platform's and the issue's.
 
     Raises:
         RequestInvalid: a column that the request names is not in the data, there is no target, the target does not
-            suit the task type, or the algorithm does not offer the request's task type or hyperparameters.
+            suit the task type, SMOTE is asked for with too few rows of a class, or the algorithm does not offer the request's
+            task type or hyperparameters.
     """
     log = ProblemLog()
     if request.task_type not in algorithm.task_types:
@@ -79,41 +82,44 @@ def make_plan(
     column = _target(request, version, log)
     if column is not None:
         _check_suitable(request, column, version, log)
+        characteristics = _characteristics(request, version, column)
+        _check_resampling(request, characteristics, log)
     if log.problems or column is None:
         raise RequestInvalid(log.problems)
-    characteristics = _characteristics(request, version, column)
-    metrics = request.evaluation.metrics or default_metrics(request.task_type)
+    facts = Facts(
+        request=request.model_copy(update={"hyperparameters": given}),
+        characteristics=characteristics,
+        algorithm=algorithm,
+        version=version,
+        resources=resources,
+    )
+    effective, optimizations = optimise(facts)
+    metrics = effective.evaluation.metrics or default_metrics(request.task_type)
     gate = gate_metric(
         request.task_type,
         request.evaluation.threshold_metric,
         request.evaluation.metrics,
-        imbalanced=is_imbalanced(characteristics),
+        imbalanced=characteristics.imbalanced,
     )
     if gate is not None and gate not in metrics:
         metrics = (*metrics, gate)
     caps = [cap for cap in (cost_cap_usd, request.max_cost_usd) if cap is not None]
     return Plan(
-        request=request,
+        request=effective,
+        optimizations=optimizations,
         dataset_id=version.dataset_id,
         dataset_version=version.version,
         code_version=code_version,
         task=task.name,
         target=column.name,
-        hyperparameters=algorithm.resolved(given),
+        hyperparameters=algorithm.resolved(effective.hyperparameters),
         metrics=metrics,
         gate_metric=gate or "",
         characteristics=characteristics,
         resources=dict(resources),
         cost_cap_usd=min(caps) if caps else None,
-        estimated_cost_usd=0.0 if resources.get("compute") == "local" else None,
-        not_done=(*not_done(request), *_without_columns(request, version)),
+        not_done=(*not_done(effective), *_without_columns(request, version)),
     )
-
-
-def is_imbalanced(characteristics: Characteristics) -> bool:
-    """Whether the rarest class has less than ``IMBALANCE`` of an even share of the rows."""
-    share, classes = characteristics.minority_share, len(characteristics.class_counts)
-    return share is not None and share < IMBALANCE / classes
 
 
 def algorithm_not_offered(request: TrainingRequest, offered: Sequence[Algorithm]) -> RequestInvalid:
@@ -186,22 +192,36 @@ def _check_suitable(request: TrainingRequest, column: Column, version: DatasetVe
         log.add(("target",), "not_allowed", said, (">= 2 distinct values",))
 
 
+def _check_resampling(request: TrainingRequest, found: Characteristics, log: ProblemLog) -> None:
+    """SMOTE set by hand where the whole table has too few rows of a class: it would fail after the approval."""
+    setting = "optimization.custom_optimizations.phase1_preprocessing.class_imbalance_handling"
+    method = request.optimization.custom_optimizations.phase1_preprocessing.class_imbalance_handling
+    if method == "smote" and found.class_counts and min(found.class_counts.values()) <= SMOTE_NEIGHBOURS:
+        said = f"smote ({min(found.class_counts.values())} rows of the rarest class, needed > {SMOTE_NEIGHBOURS})"
+        log.add(_path_of(setting), "not_allowed", said, ("auto", "undersample", "oversample", "none"), "oversample")
+
+
 def _characteristics(request: TrainingRequest, version: DatasetVersion, column: Column) -> Characteristics:
     counts = dict(sorted(version.target_counts.items())) if request.task_type == "classification" else {}
     if column.name != version.entry.target:
         counts = dict(sorted(column.top.items())) if counts and len(column.top) == column.distinct else {}
     total = sum(counts.values())
     rows = version.rows
+    left_out = {column.name, *request.preprocessing.drop_columns}
     return Characteristics(
         rows=rows,
         columns=len(version.columns),
         size_class="small" if rows < 10_000 else "medium" if rows <= 100_000 else "large",
         target=column.name,
         task_type=request.task_type,
+        learning_type=request.learning_type,
+        algorithm=request.algorithm,
+        features=sum(c.name not in left_out and c.kind != "identifier" for c in version.columns),
         class_counts=counts,
         minority_share=min(counts.values()) / total if total else None,
         missing_cells=sum(c.missing for c in version.columns),
         duplicate_rows=version.duplicate_rows,
+        sensitive=tuple(name for name in version.entry.sensitive if name not in left_out),
     )
 
 
@@ -279,12 +299,9 @@ def _operation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
 
 
 def _optimisation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
-    """A switched-on optimiser is the default; only what a person set by hand counts."""
-    custom = sorted(_set_by_hand(request.optimization.custom_optimizations))
-    if custom:
-        yield "custom_optimizations", "optimization.custom_optimizations", ", ".join(custom)
-    if request.optimization.performance_profile != "balanced":
-        yield "performance_profile", "optimization.performance_profile", request.optimization.performance_profile
+    """Settings that a person made by hand and that nothing carries out yet."""
+    for key, setting, asked in unbuilt_settings(request.optimization.custom_optimizations):
+        yield key, f"optimization.custom_optimizations.{setting}", asked
 
 
 def _selection(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
@@ -301,12 +318,3 @@ def _selection(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
     ):
         if asked:
             yield "dataset_selection", field, str(asked)
-
-
-def _set_by_hand(value: JsonValue, name: str = "") -> Iterator[str]:
-    """Every leaf of the custom optimisations that is not left to `auto`, as `key: value`."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _set_by_hand(inner, key)
-    elif value is not None and str(value).lower() != "auto":
-        yield f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}"

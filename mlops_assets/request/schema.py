@@ -6,7 +6,7 @@ done about a request belongs to ``plan``.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -29,6 +29,7 @@ from mlops_assets.request.vocabulary import (
     RetrainTrigger,
     SearchMethod,
     SplitStrategy,
+    Switch,
     TaskType,
     Tracking,
 )
@@ -160,13 +161,66 @@ class RetrainingRequest(Frozen):
     triggers: tuple[RetrainTrigger, ...] = ()
 
 
+class DataSettings(Frozen):
+    """Phase 1 set by hand."""
+
+    class_imbalance_handling: Literal["auto", "smote", "undersample", "oversample", "none"] = "auto"
+    data_augmentation: Switch = "auto"
+
+
+class TrainingSettings(Frozen):
+    """Phase 2 and its resources set by hand."""
+
+    resource_type: Literal["auto", "gpu", "cpu"] = "auto"
+    instance_type: str = Field(default="auto", description="auto, or an instance of the price table")
+    distributed_training: Switch = "auto"
+    use_spot_instances: Switch = "auto"
+
+
+class EvaluationSettings(Frozen):
+    """Phase 3 set by hand."""
+
+    priority_metrics: tuple[str, ...] = Field(default=(), description="empty: auto")
+    bias_check_level: Literal["auto", "strict", "standard", "minimal", "none"] = "auto"
+
+
+class DeploymentSettings(Frozen):
+    """Phase 5 set by hand."""
+
+    strategy_override: Literal["auto", "canary", "ab_test", "blue_green", "simple"] = "auto"
+
+
+class MonitoringSettings(Frozen):
+    """Phase 6 set by hand."""
+
+    monitoring_intensity: Literal["auto", "high", "medium", "low"] = "auto"
+    drift_detection_frequency: Literal["auto", "hourly", "daily", "weekly"] = "auto"
+
+
+class ImprovementSettings(Frozen):
+    """Phase 7 set by hand."""
+
+    retrain_frequency: Literal["auto", "daily", "weekly", "monthly"] = "auto"
+
+
+class CustomOptimizations(Frozen):
+    """What a person sets beside the optimiser's own choice; `auto` leaves it to the rules."""
+
+    phase1_preprocessing: DataSettings = DataSettings()
+    phase2_training: TrainingSettings = TrainingSettings()
+    phase3_evaluation: EvaluationSettings = EvaluationSettings()
+    phase5_deployment: DeploymentSettings = DeploymentSettings()
+    phase6_monitoring: MonitoringSettings = MonitoringSettings()
+    phase7_improvement: ImprovementSettings = ImprovementSettings()
+
+
 class WorkflowOptimization(Frozen):
     """The optimiser's switches (FR-034 to FR-038)."""
 
     enabled: bool = True
     auto_approve: bool = False
     performance_profile: PerformanceProfile = "balanced"
-    custom_optimizations: dict[str, JsonValue] = Field(default_factory=dict)
+    custom_optimizations: CustomOptimizations = CustomOptimizations()
 
 
 class TrainingRequest(Frozen):

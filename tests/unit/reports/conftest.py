@@ -17,6 +17,8 @@ from mlops_assets.reports.record import (
     PhaseProgress,
     TrainingRecord,
 )
+from mlops_assets.request.optimiser.estimate import Actual, Estimate, SimilarTraining
+from mlops_assets.request.optimiser.models import Optimization
 from mlops_assets.request.plan import Characteristics, NotDone, Plan
 from mlops_assets.request.schema import (
     DatasetRequest,
@@ -44,6 +46,52 @@ def training_request(**changed: Any) -> TrainingRequest:
     return TrainingRequest.model_validate({**content, **changed})
 
 
+def optimizations() -> tuple[Optimization, ...]:
+    smote = {
+        "rule": "class_imbalance",
+        "requirement": "FR-035",
+        "phase": "data",
+        "action": {"key": "resample_smote"},
+        "reason": {"key": "imbalanced", "values": {"share": 0.1, "limit": 0.3}},
+        "changes": {"preprocessing.resample": "smote"},
+    }
+    search = {
+        "rule": "hyperparameter_search",
+        "requirement": "FR-035",
+        "phase": "training",
+        "action": {"key": "search", "values": {"search": "bayesian", "trials": 20}},
+        "reason": {"key": "search_medium", "values": {"rows": 50_000, "profile": "balanced"}},
+        "changes": {"search.enabled": True},
+        "carried_out": False,
+    }
+    return tuple(Optimization.model_validate(content) for content in (smote, search))
+
+
+def estimate(**changed: Any) -> Estimate:
+    past = SimilarTraining(
+        training_id="train-20250109-101010-cd34",
+        model_id="customer-churn",
+        dataset_id="telco-churn",
+        rows=48_000,
+        iterations=100,
+        metric="auc_roc",
+        score=0.9012,
+        duration_seconds=30.0,
+        fitting_seconds=4.0,
+        optimizations=("class_imbalance",),
+    )
+    content: dict[str, Any] = {
+        "duration_seconds": 31.2,
+        "cost_usd": 0.0,
+        "cost_basis": "local",
+        "instance_type": "local",
+        "price_date": "2026-11-21",
+        "similar": (past,),
+        "expected_score": 0.9012,
+    }
+    return Estimate.model_validate({**content, **changed})
+
+
 def plan(**changed: Any) -> Plan:
     content: dict[str, Any] = {
         "request": training_request(),
@@ -68,7 +116,7 @@ def plan(**changed: Any) -> Plan:
         ),
         "resources": {"kind": "local", "processors": 2},
         "cost_cap_usd": 5.0,
-        "estimated_cost_usd": 0.0,
+        "optimizations": optimizations(),
         "not_done": (
             NotDone(field="deployment_strategy", key="canary", asked="canary"),
             NotDone(field="bias_check_enabled", key="bias_check", asked="true"),
@@ -97,6 +145,10 @@ def deployed(**changed: Any) -> TrainingRecord:
         "code_version": "0.1.0+abc1234",
         "environment": {"python": "3.11.9", "scikit-learn": "1.9.1"},
         "not_done": ("canary", "bias_check"),
+        "optimizations": optimizations(),
+        "estimate": estimate(),
+        "actual": Actual(duration_seconds=33.0, cost_usd=0.0, metric="auc_roc", score=0.9123456),
+        "class_balance": {"No": (0.9, 0.5), "Yes": (0.1, 0.5)},
         "dataset": DatasetFacts(
             dataset_id="telco-churn",
             version="sha256-0123456789abcdef",
@@ -208,4 +260,5 @@ def churn() -> SimpleNamespace:
         below_threshold=below_threshold,
         failed=failed,
         stopped=stopped,
+        estimate=estimate,
     )

@@ -96,7 +96,7 @@ def test_a_refusal_shows_every_problem_with_its_remedy_and_the_block_to_paste(la
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_proposal_says_what_the_example_proposal_says(churn: SimpleNamespace, language: Language) -> None:
     plan = churn.plan()
-    text = proposal_comment(plan, language, approved_by=None, how_to_approve="**HOW**")
+    text = proposal_comment(plan, language, approved_by=None, how_to_approve="**HOW**", estimate=churn.estimate())
     for fact in (
         "Random Forest",
         "50,000",
@@ -118,13 +118,25 @@ def test_a_proposal_says_what_the_example_proposal_says(churn: SimpleNamespace, 
 
 
 @pytest.mark.parametrize(
-    ("amount", "japanese", "english"),
-    [(None, "まだ見積もりはありません", "no estimate yet"), (0.0, "課金は発生しません", "no charge"), (12.5, "$12.50", "$12.50")],
+    ("amount", "basis", "japanese", "english"),
+    [
+        (None, "no_duration", "費用: まだ見積もりはありません", "Cost: no estimate yet"),
+        (None, "no_price", "単価が価格表にありません", "the price table lacks this instance"),
+        (0.0, "local", "課金は発生しません", "no charge"),
+        (
+            12.5,
+            "price_table",
+            "$12.50（`ml.m5.xlarge`、`2026-11-21` 時点の単価）",
+            "$12.50 (`ml.m5.xlarge`, prices of `2026-11-21`)",
+        ),
+    ],
 )
-def test_an_unknown_cost_is_told_from_no_cost(churn: SimpleNamespace, amount: float | None, japanese: str, english: str) -> None:
-    plan = churn.plan(estimated_cost_usd=amount)
-    assert japanese in proposal_comment(plan, "ja", approved_by=None, how_to_approve="")
-    assert english in proposal_comment(plan, "en", approved_by=None, how_to_approve="")
+def test_an_unknown_cost_is_told_from_no_cost(
+    churn: SimpleNamespace, amount: float | None, basis: str, japanese: str, english: str
+) -> None:
+    expected = churn.estimate(cost_usd=amount, cost_basis=basis, instance_type="ml.m5.xlarge")
+    assert japanese in proposal_comment(churn.plan(), "ja", approved_by=None, how_to_approve="", estimate=expected)
+    assert english in proposal_comment(churn.plan(), "en", approved_by=None, how_to_approve="", estimate=expected)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -27,9 +27,13 @@ from mlops_assets.request import vocabulary
 from mlops_assets.request.adjustment import Difference
 from mlops_assets.request.authority import Denial, DenialReason
 from mlops_assets.request.commands import COMMANDS
+from mlops_assets.request.optimiser.models import OPTIMIZATION_PHASES
 from mlops_assets.request.plan import NotDone
 from mlops_assets.request.schema import EvaluationRequest, Preprocessing
 from resources.channels.slack import slack_message
+from tests.unit.request.optimisation_cases import every_optimization
+
+EVERY_OPTIMIZATION = every_optimization()
 
 
 def words(text: str) -> list[str]:
@@ -44,7 +48,7 @@ PROBLEMS = words(
 )
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
-    "grpc auto_scaling deployment_target custom_optimizations performance_profile augmentation "
+    "grpc auto_scaling deployment_target training_instance distributed_training spot_instances augmentation "
     "dataset_selection max_retry aggregate_by_user time_features "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
@@ -88,6 +92,11 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "event": get_args(Event),
     "event_text": get_args(Event),
     "gate": ("no_threshold", "passed_higher", "passed_lower", "missed_higher", "missed_lower"),
+    "search": vocabulary.values(vocabulary.SearchMethod),
+    "optimization_phase": OPTIMIZATION_PHASES,
+    "recommend": tuple(dict.fromkeys(o.action.key for o in EVERY_OPTIMIZATION)),
+    "because": tuple(dict.fromkeys(o.reason.key for o in EVERY_OPTIMIZATION)),
+    "rule_name": tuple(dict.fromkeys(o.rule.rpartition(".")[2] for o in EVERY_OPTIMIZATION if o.carried_out and o.changes)),
     "count": tuple(f"{kind}.{number}" for kind in get_args(CountKind) for number in ("one", "other")),
 }
 #: Families whose words are looked up where there are any: names of figures, resources and compute kinds are open.
@@ -126,14 +135,27 @@ def write_everything(churn: SimpleNamespace) -> None:
     left_out = [NotDone(field="x", key=key, asked="y") for key in NOT_DONE]
     balanced = churn.plan().characteristics.model_copy(update={"minority_share": 0.5, "class_counts": dict.fromkeys(many, 1)})
     proposal_comment(
-        churn.plan(not_done=left_out, estimated_cost_usd=None, cost_cap_usd=None), "en", approved_by="a", how_to_approve=""
+        churn.plan(not_done=left_out, cost_cap_usd=None, optimizations=EVERY_OPTIMIZATION),
+        "en",
+        approved_by="a",
+        how_to_approve="",
+        estimate=churn.estimate(),
     )
+    for basis, amount in (("price_table", 1.5), ("no_price", None), ("no_duration", None)):
+        expected = churn.estimate(cost_basis=basis, cost_usd=amount, duration_seconds=None, similar=())
+        off = churn.request(optimization={"enabled": False})
+        proposal_comment(churn.plan(request=off), "en", approved_by="a", how_to_approve="", estimate=expected)
+        report_markdown(churn.deployed(estimate=expected), "en")
+    past = churn.estimate().similar[0].model_copy(update={"optimizations": FAMILIES["rule_name"]})
+    proposal_comment(churn.plan(), "en", approved_by="a", how_to_approve="", estimate=churn.estimate(similar=(past,)))
     for name, (learning_type, task_types) in vocabulary.ALGORITHMS.items():
         for task_type in task_types:
             request = churn.request(
                 algorithm=name, learning_type=learning_type, task_type=task_type, evaluation=EvaluationRequest()
             )
-            proposal_comment(churn.plan(request=request, estimated_cost_usd=0.5), "en", approved_by=None, how_to_approve="")
+            proposal_comment(churn.plan(request=request), "en", approved_by=None, how_to_approve="")
+    fair = churn.plan().characteristics.model_copy(update={"sensitive": many})
+    proposal_comment(churn.plan(characteristics=fair), "en", approved_by=None, how_to_approve="")
     proposal_comment(churn.plan(characteristics=balanced, gate_metric="rmse"), "en", approved_by=None, how_to_approve="")
     for chosen in preprocessing_options():
         preprocessing(chosen, "en")
@@ -228,6 +250,7 @@ def preprocessing_options() -> list[Preprocessing]:
         "encode_categorical": FAMILIES["encoding"],
         "feature_selection": FAMILIES["selection"],
         "split": FAMILIES["split"],
+        "resample": vocabulary.values(vocabulary.Resampling),
     }
     chosen = [{name: value} for name, values in options.items() for value in values]
     everything: dict[str, Any] = {"normalize": True, "standardize": True, "drop_columns": ("a",), "max_features": 3}

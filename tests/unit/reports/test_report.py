@@ -160,7 +160,7 @@ def test_the_page_is_whole_and_fetches_nothing(churn: SimpleNamespace, language:
 
 def test_tables_of_the_page_are_tables(churn: SimpleNamespace) -> None:
     html = report_html(churn.deployed(), "en", {})
-    assert html.count("<table>") == html.count("</table>") == 9
+    assert html.count("<table>") == html.count("</table>") == 10
     assert not re.search(r"<p>\|", html)
 
 

@@ -28,7 +28,7 @@ def suggested(**changed: Any) -> tuple[str, ...]:
         "value": 0.70,
         "threshold": 0.85,
         "metrics": {"train_accuracy": 0.72},
-        "minority_share": 0.45,
+        "imbalanced": False,
         "training_rows": 50_000,
         "features": 20,
     }
@@ -54,15 +54,15 @@ def test_an_overfitted_model_is_restrained_and_never_made_larger() -> None:
 
 
 def test_an_error_metric_is_read_in_its_own_direction() -> None:
-    facts: dict[str, Any] = {"metric": "rmse", "direction": "lower", "minority_share": None}
+    facts: dict[str, Any] = {"metric": "rmse", "direction": "lower", "imbalanced": False}
     assert "regularize" in suggested(**facts, value=9.0, threshold=5.0, metrics={"train_rmse": 2.0})
     assert "more_trees" in suggested(**facts, value=9.0, threshold=5.0, metrics={"train_rmse": 8.5})
 
 
 def test_unbalanced_classes_come_first_where_the_algorithm_can_weigh_them() -> None:
-    assert suggested(minority_share=0.08)[0] == "handle_imbalance"
-    assert "handle_imbalance" not in suggested(minority_share=0.08, hyperparameters={**FOREST, "class_weight": "balanced"})
-    assert "handle_imbalance" not in suggested(minority_share=0.08, hyperparameters={"max_iter": 100})
+    assert suggested(imbalanced=True)[0] == "handle_imbalance"
+    assert "handle_imbalance" not in suggested(imbalanced=True, hyperparameters={**FOREST, "class_weight": "balanced"})
+    assert "handle_imbalance" not in suggested(imbalanced=True, hyperparameters={"max_iter": 100})
 
 
 def test_lowering_the_threshold_is_said_only_for_a_near_miss_and_last() -> None:
@@ -81,7 +81,7 @@ def test_few_rows_ask_for_more() -> None:
             "value": st.floats(allow_nan=True),
             "threshold": st.floats(-1e6, 1e6),
             "direction": st.sampled_from(["higher", "lower"]),
-            "minority_share": st.none() | st.floats(0, 0.5),
+            "imbalanced": st.booleans(),
             "training_rows": st.integers(0, 10**7),
             "hyperparameters": st.sampled_from([FOREST, BOOSTING, {}, {"C": 1.0, "class_weight": None}, {"alpha": 0.0}]),
             "algorithm": st.sampled_from(["random_forest", "xgboost", "logistic_regression", "linear_regression", "kmeans"]),
