@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from mlops_assets.errors import MlopsError, RequestInvalid
 from mlops_assets.reports import replies
+from mlops_assets.reports.optimizations import one_line
 from mlops_assets.request.adjustment import difference
 from mlops_assets.request.authority import Denial, Person, may_decide
 from mlops_assets.request.commands import Cancel, Command, Explain, Retry, Rollback, Status, parse_command
@@ -196,7 +197,9 @@ class Conversation:
         plan = self._platform.front_desk.shown_plan(current.training_id)
         if plan is None:
             return replies.not_applicable_comment("explain", "no_training", language)
-        return replies.explain_comment(plan, language, record=self._platform.ledger.record(current.training_id))
+        lines = [one_line(optimization, language) for optimization in plan.optimizations]
+        record = self._platform.ledger.record(current.training_id)
+        return replies.explain_comment(plan, language, optimizations=lines, record=record)
 
 
 #: What a refusal calls it; looking is refused without a word, so that nobody can make the platform write.

@@ -21,6 +21,7 @@ from mlops_assets.request.plan import Plan
 from mlops_assets.request.planner import make_plan
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.tasks.interface import Algorithm, installed_tasks, task_for
+from resources.impact import estimate_for
 from resources.ledger import Refusal, new_training_id, now
 from resources.tracker import Issue, Reaction
 
@@ -169,6 +170,7 @@ class FrontDesk:
             issue_title=issue.title,
             issue_url=issue.url,
             attempt=identity.attempt,
+            estimated_cost_usd=self.estimated_cost(identity.training_id, plan),
         )
         self._platform.outbox.enqueue(notification_for(facts), channels)
 
@@ -271,7 +273,7 @@ class FrontDesk:
 
     def estimated_cost(self, training_id: str, plan: Plan) -> float | None:
         """What the training is expected to cost in US dollars; None where nothing is known."""
-        return plan.estimated_cost_usd
+        return estimate_for(self._platform, training_id, plan).cost_usd
 
     def approve(self, training_id: str, by: str, how: ApprovalWay) -> Approval:
         """Record that ``by`` approves the training's plan as it stands.

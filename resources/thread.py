@@ -19,6 +19,7 @@ from mlops_assets.request.language import detect_language
 from mlops_assets.request.lifecycle import TrainingIdentity
 from mlops_assets.request.vocabulary import Language
 from resources.front_desk import DONE, FAILED, INVALID, NEEDS_OPERATOR, RUNNING, STATE_LABELS
+from resources.impact import estimate_for
 from resources.notifier import unconfigured
 from resources.tracker import Issue
 
@@ -149,7 +150,13 @@ class Thread:
         command = f"mlops run {identity.issue}" if self._platform.settings.tracker == "folder" else None
         second = self._platform.approvals.needs_second_person(identity, plan)
         how = replies.how_to_approve(language, command=command, second_person=second)
-        return proposal_comment(plan, language, approved_by=approval.by if approval is not None else None, how_to_approve=how)
+        return proposal_comment(
+            plan,
+            language,
+            approved_by=approval.by if approval is not None else None,
+            how_to_approve=how,
+            estimate=estimate_for(self._platform, training_id, plan),
+        )
 
     def _write(self, training_id: str, body: str) -> None:
         number = self._platform.ledger.identity(training_id).issue

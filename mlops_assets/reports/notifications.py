@@ -99,7 +99,14 @@ class NotificationFacts(Frozen):
 
 
 def facts_of_plan(
-    plan: Plan, training_id: str, *, issue: int | None, issue_title: str, issue_url: str | None, attempt: int = 1
+    plan: Plan,
+    training_id: str,
+    *,
+    issue: int | None,
+    issue_title: str,
+    issue_url: str | None,
+    attempt: int = 1,
+    estimated_cost_usd: float | None = None,
 ) -> NotificationFacts:
     """A proposal that waits for an approval."""
     return NotificationFacts(
@@ -112,7 +119,7 @@ def facts_of_plan(
         issue_url=issue_url,
         attempt=attempt,
         plan_digest=plan.digest,
-        estimated_cost_usd=plan.estimated_cost_usd,
+        estimated_cost_usd=estimated_cost_usd,
     )
 
 
