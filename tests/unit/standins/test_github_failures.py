@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -116,6 +117,24 @@ def test_a_test_can_stand_between_a_write_and_its_answer(github: GitHubStandIn, 
     end_after()
     _comment(ask, number)
     assert len(seen) == 2
+
+
+def test_of_writers_who_saw_the_same_file_one_wins(github: GitHubStandIn, ask: Ask) -> None:
+    github.push("maintainer", {"a.md": "0"})
+    seen = ask("maintainer", "GET", "/contents/a.md").json()["sha"]
+    body = {"message": "m", "content": "MQ==", "sha": seen}
+    with ThreadPoolExecutor(8) as pool:
+        codes = list(pool.map(lambda _: ask("maintainer", "PUT", "/contents/a.md", json=body).status_code, range(8)))
+    assert sorted(codes) == [200, *[409] * 7]
+    assert len(github.commits()) == 2
+
+
+def test_writers_at_once_lose_nothing(github: GitHubStandIn, ask: Ask, number: int) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ids = set(pool.map(lambda _: _comment(ask, number).json()["id"], range(40)))
+    assert len(ids) == 40
+    assert {comment["id"] for comment in github.comments(number)} == ids
+    assert len(github.requests) == 40
 
 
 def test_an_answer_can_be_late(github: GitHubStandIn, ask: Ask, number: int) -> None:

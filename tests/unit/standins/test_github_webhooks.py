@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from tests.standins.github import GitHubStandIn
+from tests.standins.github import GitHubStandIn, Refused
 from tests.standins.github.deliveries import headers_of
 from tests.standins.github.state import Hook
 from tests.standins.receiver import Received, Receiver
@@ -157,3 +157,12 @@ def test_a_form_carries_the_payload_and_is_signed_as_it_is_sent(github: GitHubSt
     received = receiver.received[-1]
     assert _signed(received)
     assert json.loads(parse_qs(received.body.decode())["payload"][0])["issue"]["title"] == "題"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x/", "http://", "http://127.0.0.1:99999/", "http://h:x/", "http://h/題", "javascript:x", 5]
+)
+def test_an_address_that_cannot_be_reached_is_refused(github: GitHubStandIn, url: object) -> None:
+    with pytest.raises(Refused) as refused:
+        github.do("acme", "POST", "/repos/acme/models/hooks", {"config": {"url": url}})
+    assert (refused.value.status, github.hooks) == (422, [])
