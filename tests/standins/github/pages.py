@@ -146,7 +146,7 @@ def _post(
     for reaction in reactions:
         who.setdefault(reaction.content, []).append(reaction.user.login)
     chips = "".join(
-        f'<span class="reaction">{_SIGNS[content]} {len(logins)} {escape(", ".join(logins))}</span>'
+        f'<span class="reaction" title="{content}">{_SIGNS[content]} {len(logins)} {escape(", ".join(logins))}</span>'
         for content, logins in who.items()
     )
     changed = f" · edited {_time(edited)}" if edited is not None else ""
