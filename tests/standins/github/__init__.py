@@ -19,6 +19,9 @@
     Faults       fail(500, "POST", r"/comments$"), fail("secondary", times=2, seconds=1), fail("primary"), fail("close"),
                  fail("delay", seconds=2), fail("lost", "POST") (done, answered 500), fail("lost-close"); clear_faults()
     Kill tests   on_write(callback, "before"|"after") -> how to end it; callback(request, actor) runs in the server's thread
+    Apps         add_app(slug) -> id, private_key (PEM), installation; acts as slug[bot] (not in the API description's cut)
+    Anything     do(author, method, path, body) performs any operation as somebody; Refused is raised as GitHub would answer
+    Pages        github.html_url + "/acme/models/issues/1" shows a thread; ``control`` is the rest under /_standin
     Limits       limit(login, remaining); GitHubStandIn(writes_per_minute=80)
     Time         GitHubStandIn(clock=ManualClock()) and clock.advance(seconds); times are kept to the second
     Contract     see ``contract``: every exchange of a test against the API description
