@@ -17,6 +17,8 @@ from tests.standins.github import GitHubStandIn
 from tests.unit.resources.on_github import REPOSITORY, Waiting, canned, client_of, sent, settings_of
 
 TOKEN = "ghp_notarealtoken0123456789"
+COMPLETE = {"github_repository": REPOSITORY, "github_token": TOKEN}
+BROKEN_KEY = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 
 
 @pytest.fixture
@@ -158,7 +160,7 @@ def test_what_counts_as_a_limit(status, headers, text, wait):
 def test_a_refusal_says_what_to_do(github, client, status, said):
     github.fail(status)
     with pytest.raises(Refused, match=said) as told:
-        client.get("issues")
+        client.get("issues/1" if status == 410 else "issues")
     assert told.value.status == status
     assert len(sent(github)) == 1, "asking again would not help"
 
@@ -183,7 +185,10 @@ def test_a_redirect_is_not_followed_and_the_token_stays_here(status, verb):
 
 
 def test_a_next_page_elsewhere_is_asked_for_where_we_are():
-    with canned(200, b"[]") as stranger, canned(200, b"[]", Link=f'<{stranger.url}/evil?page=2&per_page=100>; rel="next"') as here:
+    with (
+        canned(200, b"[]") as stranger,
+        canned(200, b"[]", Link=f'<{stranger.url}/evil?page=2&per_page=100>; rel="next"') as here,
+    ):
         pages = at(here.url).pages("issues")
         next(pages), next(pages)
         pages.close()
@@ -210,11 +215,11 @@ def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
     for status, body, headers in answers:
         with canned(status, body, **headers) as server:
             client = at(server.url, waiting)
-            for act in (lambda: client.get("issues"), lambda: client.write("POST", "issues", {}, repeatable=False)):
+            for verb in ("GET", "POST"):
                 try:
-                    told.append(act())
+                    told.append(client.get("issues") if verb == "GET" else client.write("POST", "x", {}, repeatable=False))
                 except MlopsError as error:
-                    told += [error, error.__cause__, vars(error)]
+                    told += [error, error.__cause__, error.__context__, vars(error)]
             told += [client, vars(client), client._base.auth]
             assert server.got[0][2]["authorization"] == f"token {TOKEN}"
         waiting.now += 1000
@@ -236,7 +241,10 @@ def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
         ({"github_repository": REPOSITORY, "github_app_private_key": "key.pem"}, ["MLOPS_GITHUB_APP_ID"]),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_app_id": 1}, ["both", "MLOPS_GITHUB_APP_ID"]),
         ({"github_repository": REPOSITORY, "github_token": "two words"}, ["MLOPS_GITHUB_TOKEN"]),
-        ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "http://ghe.example/api/v3"}, ["unprotected"]),
+        (
+            {"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "http://ghe.example/api/v3"},
+            ["unprotected"],
+        ),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "https://a:b@ghe.example"}, ["API_URL"]),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "ghe.example"}, ["API_URL"]),
     ],
@@ -250,13 +258,51 @@ def test_settings_that_cannot_do_are_told_in_one_error(tmp_path, given, named):
         assert "two words" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", [None, "", "not a key", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"])
+@pytest.mark.parametrize(
+    "content", [None, "", "not a key", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"]
+)
 def test_a_key_that_is_none_is_told_before_anything_is_sent(tmp_path: Path, content):
     key = tmp_path / "app.pem"
     if content is not None:
-        key.write_text(content)
+        key.write_text(content, encoding="utf-8")
     settings = Settings(tracker="github", github_repository=REPOSITORY, github_app_id=7, github_app_private_key=key)
     with pytest.raises(UserError, match="PRIVATE_KEY"):
+        GitHubClient(settings).get("issues")
+
+
+def app_settings(github: GitHubStandIn, tmp_path: Path) -> Settings:
+    app = github.add_app("mlops-platform")
+    key = tmp_path / "app.pem"
+    key.write_text(app.private_key)
+    return Settings(
+        tracker="github",
+        github_repository=REPOSITORY,
+        github_api_url=github.url,
+        github_app_id=app.id,
+        github_app_private_key=key,
+    )
+
+
+def test_an_app_writes_as_its_bot_with_a_token_that_is_renewed(github, tmp_path, waiting, caplog):
+    caplog.set_level(logging.DEBUG)
+    client = GitHubClient(app_settings(github, tmp_path), clock=waiting, sleep=waiting.sleep)
+    assert client.login == "mlops-platform[bot]"
+    number = github.open_issue("requester", "t", "b")
+    github.fail(502, "POST", "access_tokens")
+    for _ in range(3):
+        client.write("POST", f"issues/{number}/comments", {"body": "x"}, repeatable=False)
+    assert [comment["user"]["login"] for comment in github.comments(number)] == ["mlops-platform[bot]"] * 3
+    issued = [r for r in sent(github) if r[1].endswith("/access_tokens")]
+    assert [status for *_, status in issued] == [502, 201]
+    waiting.now += 3300
+    client.get("issues")
+    assert len([r for r in sent(github) if r[1].endswith("/access_tokens")]) == 3
+    assert not any(token in caplog.text for token in github.world.tokens)
+
+
+def test_an_app_without_an_installation_there_is_told(github, tmp_path):
+    settings = app_settings(github, tmp_path).model_copy(update={"github_repository": "acme/elsewhere"})
+    with pytest.raises(Refused, match="MLOPS_GITHUB_REPOSITORY"):
         GitHubClient(settings).get("issues")
 
 
