@@ -134,7 +134,16 @@ class GitHubClient:
     def login(self) -> str:
         """The account that writes: the token's, or the App's ``slug[bot]``."""
         if self._settings.github_app_id is None:
-            return understood(User, self.get("/user").content).login
+            try:
+                return understood(User, self.get("/user").content).login
+            except Refused as refused:
+                if refused.status != 403:
+                    raise
+                raise UserError(
+                    "this token belongs to no account (for example, one that a workflow is given), so that no comment would be ours",
+                    field="MLOPS_GITHUB_TOKEN",
+                    next_step="use a token of an account, or the settings of a GitHub App",
+                ) from refused
         answer = self._request(self._app, "GET", "/app", repeatable=True)
         return f"{understood(App, answer.content).slug}[bot]"
 
@@ -204,6 +213,7 @@ class GitHubClient:
         import requests
 
         failures = limits = 0
+        began = self._clock()
         while True:
             self._heed()
             signed = requester()
@@ -227,7 +237,8 @@ class GitHubClient:
                 raise OutcomeUnknown(f"GitHub: {verb} {path} failed: {reason}")
             failures += 1
             pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
-            if failures > len(BACKOFF_SECONDS) or not self._may_wait(pause):
+            slow = self._clock() - began > PATIENCE_SECONDS  # every try may last as long as its timeout
+            if failures > len(BACKOFF_SECONDS) or slow or not self._may_wait(pause):
                 self._down_until = self._clock() + DOWN_SECONDS
                 raise Unavailable(f"GitHub: {verb} {path} failed {failures} times: {reason}")
             self._sleep(pause)

@@ -14,7 +14,8 @@ from resources.github_client import PATIENCE_SECONDS, GitHubClient, OutcomeUnkno
 from resources.platform import Platform
 from resources.settings import Settings
 from tests.standins.github import GitHubStandIn
-from tests.unit.resources.on_github import REPOSITORY, Waiting, canned, client_of, sent, settings_of
+from tests.standins.github.contract import Recorder
+from tests.unit.resources.on_github import REPOSITORY, Waiting, api_description, canned, client_of, sent, settings_of
 
 TOKEN = "ghp_notarealtoken0123456789"
 COMPLETE = {"github_repository": REPOSITORY, "github_token": TOKEN}
@@ -86,6 +87,16 @@ def test_a_silent_server_is_not_waited_for_for_ever(github, client, monkeypatch)
     with pytest.raises(OutcomeUnknown, match="no answer"):
         client.write("POST", f"issues/{number}/comments", {"body": "x"}, repeatable=False)
     assert time.monotonic() - started < 4
+
+
+def test_tries_that_each_last_long_are_not_repeated_for_ever(github, client, waiting):
+    def slow(_request, _actor) -> None:
+        waiting.now += 15
+
+    github.on_write(slow)
+    github.fail("lost", "PUT", times=99)
+    with pytest.raises(Unavailable, match="failed 2 times"):
+        client.write("PUT", "contents/a.txt", {"message": "m", "content": "eA=="}, repeatable=True)
 
 
 # --- limits
@@ -168,7 +179,7 @@ def test_a_refusal_says_what_to_do(github, client, status, said):
 @pytest.mark.parametrize("body", [b"<html>Bad gateway of a proxy</html>", b"", b"[1, {", b'{"login": 1}', b"null"])
 def test_an_answer_that_is_not_the_apis_is_no_answer(body):
     with canned(200, body) as proxy, pytest.raises(Unavailable):
-        print(at(proxy.url).login)  # noqa: T201
+        at(proxy.url).login.encode()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -304,6 +315,28 @@ def test_an_app_without_an_installation_there_is_told(github, tmp_path):
     settings = app_settings(github, tmp_path).model_copy(update={"github_repository": "acme/elsewhere"})
     with pytest.raises(Refused, match="MLOPS_GITHUB_REPOSITORY"):
         GitHubClient(settings).get("issues")
+
+
+def test_a_token_of_no_account_is_told(github):
+    github.fail(403, "GET", "/user$")
+    with pytest.raises(UserError, match="belongs to no account"):
+        client_of(github).login.encode()
+
+
+def test_what_a_client_sends_can_fail_the_description():
+    description = api_description()
+    if description is None:
+        pytest.skip("GitHub's API description is not at hand")
+    with GitHubStandIn(repository=REPOSITORY) as github:
+        recorder = Recorder(description)
+        github.observe(recorder)
+        client = client_of(github)
+        number = github.open_issue("requester", "t", "b")
+        client.get("issues", {"per_page": 100, "since": "yesterday-ish", "labelled": "x"})
+        client.write("POST", f"issues/{number}/comments", {"body": "x", "marker": "plan"}, repeatable=False)
+        problems = "\n".join(recorder.problems())
+    assert "labelled is not described" in problems
+    assert "marker is not described" in problems
 
 
 def test_platforms_of_one_process_share_what_was_learned(github, tmp_path):
