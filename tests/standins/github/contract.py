@@ -27,7 +27,7 @@ _METHODS = ("get", "post", "put", "patch", "delete")
 #: How the description is read where its words and its schemas differ.
 READINGS = (
     "alternatives of a oneOf overlap (any object is a basic-error): one or more must hold",
-    "null is a value of a nullable enum",
+    "null is a value of a nullable enum, and of nullable alternatives",
     "labels of an issue may be sent as a bare array: the prose of the field says so, the schema does not",
     "any operation may answer 401, 403, 404, 429 and 5xx with a basic-error: most do not list them",
     "an unchanged answer to If-None-Match is 304 wherever a GET answers 200",
@@ -254,7 +254,7 @@ def _pattern(path: str) -> re.Pattern[str]:
 
 
 def _read(node: Any) -> Any:
-    """The description with the first two of the readings applied."""
+    """The description with the first two readings applied."""
     if isinstance(node, list):
         return [_read(each) for each in node]
     if not isinstance(node, dict):
@@ -264,6 +264,8 @@ def _read(node: Any) -> Any:
         del read["discriminator"]
     if read.get("nullable") and isinstance(read.get("enum"), list) and None not in read["enum"]:
         read["enum"] = [*read["enum"], None]
+    if read.get("nullable") and "type" not in read and isinstance(read.get("anyOf"), list):
+        read["anyOf"] = [*read["anyOf"], {"enum": [None]}]
     return read
 
 

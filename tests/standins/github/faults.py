@@ -46,6 +46,25 @@ class Faults:
     waiting: list[Fault] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def add(self, fault: Fault) -> Fault:
+        """Something more that is to go wrong.
+
+        Raises:
+            ValueError: there is no such fault, or its method or path is no regular expression.
+        """
+        if not (fault.what in KINDS or (isinstance(fault.what, int) and 400 <= fault.what <= 599)):
+            raise ValueError(f"no such fault: {fault.what}; a status from 400 to 599, or one of {', '.join(KINDS)}")
+        if not isinstance(fault.times, int) or fault.times < 1 or not 0 <= fault.seconds <= 86400:
+            raise ValueError("times is 1 or more, seconds from 0 to 86400")
+        for name, pattern in (("method", fault.method), ("path", fault.path)):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise ValueError(f"{name} is no regular expression: {error}") from None
+        with self._lock:
+            self.waiting.append(fault)
+        return fault
+
     def take(self, request: Request) -> Fault | None:
         """The fault that hits this request, if any; it is used up."""
         with self._lock:

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 from urllib.parse import quote
 
+from tests.standins.github import control, pages, shapes
 from tests.standins.github import faults as going_wrong
-from tests.standins.github import shapes
 from tests.standins.github.accounts import budget
 from tests.standins.github.apps import new_app
 from tests.standins.github.commits import commit_files, signature
 from tests.standins.github.deliveries import Courier
-from tests.standins.github.exchange import Exchange, Request, RequestRecord
+from tests.standins.github.exchange import Exchange, Request, RequestRecord, Response
 from tests.standins.github.faults import Fault, Faults
 from tests.standins.github.objects import Commit, Entry
 from tests.standins.github.routing import Call
@@ -52,6 +52,7 @@ class GitHubStandIn:
         self.world.api_url, self.world.html_url = self.url, self.html_url
         self._courier = Courier(self.world)
         self.world.deliver = self._courier.put
+        self._api.view = self._view
         self._repository = self.world.add_repository(repository, private)
         self._path = f"/repos/{self._repository.full_name}"
         self._tokens: dict[str, str] = {}
@@ -63,6 +64,9 @@ class GitHubStandIn:
     def __exit__(self, *_: object) -> None:
         self._server.stop()
         self._courier.stop()
+
+    def _view(self, request: Request) -> Response | None:
+        return control.answer(self, request) or pages.answer(self.world, request)
 
     # accounts
 
@@ -180,7 +184,8 @@ class GitHubStandIn:
 
     def issue(self, number: int) -> Json:
         """An issue as its JSON."""
-        return shapes.issue(self.world, self._repository, self._repository.issues[number], single=True)
+        with self.world.lock:
+            return shapes.issue(self.world, self._repository, self._repository.issues[number], single=True)
 
     def issues(self) -> list[Json]:
         """Every issue, in ascending number."""
@@ -193,7 +198,8 @@ class GitHubStandIn:
     def comments(self, number: int) -> list[Json]:
         """Comments of an issue as their JSON, oldest first."""
         issue = self._repository.issues[number]
-        return [shapes.comment(self.world, self._repository, issue, comment) for comment in issue.comments]
+        with self.world.lock:
+            return [shapes.comment(self.world, self._repository, issue, comment) for comment in issue.comments]
 
     def reactions(self, comment_id: int) -> list[tuple[str, str]]:
         """Who reacted to a comment with what."""
@@ -248,11 +254,12 @@ class GitHubStandIn:
 
         ``seconds``: of a delay, until a primary limit resets, or in ``Retry-After``. Kinds: see ``faults``.
         """
-        if not isinstance(what, int) and what not in going_wrong.KINDS:
-            raise ValueError(f"no such fault: {what}; a status, or one of {', '.join(going_wrong.KINDS)}")
-        fault = Fault(what, method, path, times, seconds)
-        self._faults.waiting.append(fault)
-        return fault
+        return self._faults.add(Fault(what, method, path, times, seconds))
+
+    @property
+    def faults(self) -> list[Fault]:
+        """What is still to go wrong."""
+        return list(self._faults.waiting)
 
     def clear_faults(self) -> None:
         """Nothing goes wrong any more."""
