@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -83,14 +82,6 @@ class Answer:
         return self.headers.get("etag")
 
     @property
-    def at(self) -> datetime:
-        """When GitHub answered, by its own clock."""
-        try:
-            return parsedate_to_datetime(self.headers.get("date", "")).astimezone(UTC)
-        except ValueError:
-            return datetime.now(UTC)
-
-    @property
     def next_parameters(self) -> dict[str, str] | None:
         """The query of the next page. Its host and path are not looked at: whatever a header says, we ask where we were."""
         for link in self.headers.get("link", "").split(","):
@@ -140,7 +131,7 @@ class GitHubClient:
                 if refused.status != 403:
                     raise
                 raise UserError(
-                    "this token belongs to no account (for example, one that a workflow is given), so that no comment would be ours",
+                    "this token belongs to no account, as one that a workflow is given; no comment could be told to be ours",
                     field="MLOPS_GITHUB_TOKEN",
                     next_step="use a token of an account, or the settings of a GitHub App",
                 ) from refused

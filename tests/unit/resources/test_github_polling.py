@@ -62,7 +62,6 @@ def test_every_kind_of_change_is_named(github):
 
 def test_changes_within_one_second_are_not_lost():
     clock = ManualClock()
-    clock.now = clock.now.replace(year=2030)  # later than the Date header, as a clock that runs ahead
     with standin(clock=clock) as github:
         first = github.open_issue("requester", "a", "b", labels=[LABEL])
         tracker = tracker_of(github)
@@ -76,7 +75,6 @@ def test_changes_within_one_second_are_not_lost():
 
 def test_a_change_that_shows_up_late_beside_a_younger_one_is_seen():
     clock = ManualClock()
-    clock.now = clock.now.replace(year=2030)
     with standin(clock=clock) as github:
         late, young = (github.open_issue("requester", name, "b", labels=[LABEL]) for name in "ab")
         tracker = tracker_of(github)
@@ -91,7 +89,19 @@ def test_a_change_that_shows_up_late_beside_a_younger_one_is_seen():
         assert late in tracker.changes(LABEL, cursor).numbers
 
 
-@pytest.mark.parametrize("cursor", ["", "12", "{}", "null", '{"of": "x", "since": "2030-01-01T00:00:00Z"}', "\x00", "[" * 9000])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "12",
+        "{}",
+        "null",
+        '{"of": "x", "since": "2030-01-01T00:00:00Z"}',
+        '{"of": "x", "since": "2030-01-01T00:00:00"}',
+        "\x00",
+        "[" * 9000,
+    ],
+)
 def test_a_cursor_of_something_else_asks_for_every_open_one(github, cursor):
     number = github.open_issue("requester", "t", "b", labels=[LABEL])
     assert tracker_of(github).changes(LABEL, cursor).numbers == (number,)
@@ -102,6 +112,20 @@ def test_a_cursor_of_another_label_loses_nothing(github):
     other = github.open_issue("requester", "t", "b", labels=["other"])
     tracker = tracker_of(github)
     assert tracker.changes("other", settled(tracker)).numbers == (other,)
+
+
+def test_closed_issues_of_years_are_not_listed_for_a_new_cursor():
+    clock = ManualClock()
+    with standin(clock=clock) as github:
+        still_open = github.open_issue("requester", "old", "b", labels=[LABEL])
+        clock.advance(1000)
+        for _ in range(5):
+            github.close_issue(github.open_issue("requester", "t", "b", labels=[LABEL]), "requester")
+            clock.advance(1000)
+        tracker = tracker_of(github)
+        first = tracker.changes(LABEL, None)
+        assert first.numbers == (still_open,)
+        assert len(tracker.changes(LABEL, first.cursor).numbers) == 1, "the latest change at most"
 
 
 def test_an_empty_repository_is_quiet_and_then_names_the_first_issue(github):
@@ -119,7 +143,7 @@ def test_a_thousand_open_issues_with_nothing_new_cost_two_requests_a_tick(github
         github.open_issue("requester", f"issue {number}", "b", labels=[LABEL])
     first = tracker.changes(LABEL, None)
     assert first.numbers == tuple(range(1, 1001))
-    assert len(sent(github)) == 10
+    assert len(sent(github)) == 11
     proposals = [(number, f"training:t{number}") for number in range(1, 21)]
     for number, marker in proposals:
         tracker.upsert_comment(number, marker, "a plan")
