@@ -215,6 +215,7 @@ def test_a_next_page_elsewhere_is_asked_for_where_we_are():
 
 def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="github")
     told: list[object] = []
     answers = [
         *((status, b'{"message": "no"}', {}) for status in (401, 403, 404, 422, 500)),
@@ -296,6 +297,7 @@ def app_settings(github: GitHubStandIn, tmp_path: Path) -> Settings:
 
 def test_an_app_writes_as_its_bot_with_a_token_that_is_renewed(github, tmp_path, waiting, caplog):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="github")
     client = GitHubClient(app_settings(github, tmp_path), clock=waiting, sleep=waiting.sleep)
     assert client.login == "mlops-platform[bot]"
     number = github.open_issue("requester", "t", "b")

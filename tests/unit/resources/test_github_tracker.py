@@ -106,6 +106,7 @@ def test_a_comment_is_one_whatever_happens_to_the_answer(github, tracker, number
     tracker.upsert_comment(number, "plan", "p")
     tracker.upsert_comment(number, "plan", "p")
     assert len(github.comments(number)) == 1
+    assert not [method for method, _ in writes(github) if method == "DELETE"], "there never was a second one to remove"
 
 
 def test_a_comment_that_cannot_be_written_is_not_half_there_and_succeeds_later(github, number):
