@@ -34,6 +34,8 @@ BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 DOWN_SECONDS: Final = 10.0
 #: GitHub asks for "at least one minute" where a secondary limit names no time.
 UNNAMED_WAIT_SECONDS: Final = 60.0
+#: No limit of GitHub's lasts longer than an hour; a larger number is somebody's mistake.
+LONGEST_WAIT_SECONDS: Final = 3700.0
 PER_PAGE: Final = 100
 MAX_PAGES: Final = 1000
 #: An installation's token lives an hour; it is renewed before the last minutes.
@@ -293,9 +295,9 @@ def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: flo
         return None
     after, reset = headers.get("retry-after", ""), headers.get("x-ratelimit-reset", "")
     if after.isdecimal():
-        return float(after)
+        return min(float(after), LONGEST_WAIT_SECONDS)
     if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
-        return max(0.0, float(reset) - now) + 1.0
+        return min(max(0.0, float(reset) - now) + 1.0, LONGEST_WAIT_SECONDS)
     secondary = any(phrase in text.lower() for phrase in _SECONDARY)
     return UNNAMED_WAIT_SECONDS if secondary or status == 429 else None
 

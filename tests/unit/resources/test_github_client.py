@@ -148,6 +148,8 @@ def test_the_budget_of_the_account_is_a_limit_too(github, client, waiting):
         (403, {}, '{"message": "Resource not accessible by integration"}', None),
         (404, {"retry-after": "9"}, "", None),
         (403, {"retry-after": "9"}, "", 9.0),
+        (403, {"retry-after": "9" * 40}, "", 3700.0),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9" * 40}, "", 3700.0),
         (429, {}, "", 60.0),
         (403, {}, '{"message": "You have exceeded a secondary rate limit."}', 60.0),
         (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1030"}, "", 31.0),
