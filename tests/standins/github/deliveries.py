@@ -26,8 +26,11 @@ PATIENCE_SECONDS = 10.0
 
 def emit(call: Call, repository: Repository, event: str, action: str | None, **content: Any) -> None:
     """Hand an event to every hook that wants it."""
+    if "issue" in content:
+        content["issue"] = content["issue"] | {"draft": False}
+    about = shapes.pushed_repository if event == "push" else shapes.repository
     payload = ({"action": action} if action else {}) | content
-    payload |= {"repository": shapes.repository(call.world, repository), "sender": shapes.user(call.world, call.user())}
+    payload |= {"repository": about(call.world, repository), "sender": shapes.user(call.world, call.user())}
     for hook in repository.hooks.values():
         if hook.active and ({"*", event} & set(hook.events)):
             send(call.world, repository, hook, event, action, payload)

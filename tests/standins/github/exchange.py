@@ -47,7 +47,7 @@ class Request:
             return {}
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise Refused(400, "Problems parsing JSON") from None
 
 

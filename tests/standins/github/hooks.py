@@ -27,25 +27,46 @@ def _hook(call: Call) -> tuple[Repository, Hook]:
     return repository, hook
 
 
+def _is_address(url: Any) -> bool:
+    if not isinstance(url, str) or not url.isascii() or not url.isprintable():
+        return False
+    try:
+        address = urlsplit(url)
+        return address.scheme in ("http", "https") and bool(address.hostname) and address.port != 0
+    except ValueError:  # a port that is no number, or too large
+        return False
+
+
 def _configure(hook: Hook, config: Any) -> None:
     if not isinstance(config, dict):
         raise invalid("Hook", "config", "invalid")
     url = config.get("url", hook.url)
-    if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise invalid("Hook", "url", "missing_field" if not url else "custom", "url is missing a scheme or a host")
+    if not _is_address(url):
+        raise invalid("Hook", "url", "missing_field" if not url else "custom", "url is not a valid http or https address")
     content_type = config.get("content_type", hook.content_type)
     if content_type not in ("json", "form"):
         raise invalid("Hook", "content_type", "invalid")
     hook.url, hook.content_type = url, content_type
-    hook.secret = config.get("secret", hook.secret) or None
+    secret = config.get("secret", hook.secret)
+    hook.secret = str(secret) if secret else None
     hook.insecure_ssl = str(config.get("insecure_ssl", hook.insecure_ssl))
 
 
 def _wants(call: Call, hook: Hook) -> None:
-    events = call.body.get("events", hook.events)
-    if not isinstance(events, list) or not events or not all(isinstance(event, str) for event in events):
+    events, added, removed = (
+        _names(call.body.get(name, default))
+        for name, default in (("events", hook.events), ("add_events", []), ("remove_events", []))
+    )
+    wanted = [event for event in dict.fromkeys([*events, *added]) if event not in removed]
+    if not wanted:
         raise invalid("Hook", "events", "invalid")
-    hook.events, hook.active = list(events), bool(call.body.get("active", hook.active))
+    hook.events, hook.active = wanted, bool(call.body.get("active", hook.active))
+
+
+def _names(events: Any) -> list[str]:
+    if not isinstance(events, list) or not all(isinstance(event, str) for event in events):
+        raise invalid("Hook", "events", "invalid")
+    return events
 
 
 def _same(one: Hook, other: Hook) -> bool:
@@ -91,8 +112,6 @@ def update_hook(call: Call) -> Response:
     if "config" in call.body:
         _configure(hook, call.body["config"])
     _wants(call, hook)
-    hook.events += [event for event in call.body.get("add_events", []) if event not in hook.events]
-    hook.events = [event for event in hook.events if event not in call.body.get("remove_events", [])]
     hook.updated_at = call.now
     return Response(200, shapes.hook(call.world, repository, hook))
 

@@ -34,6 +34,12 @@ def note(call: Call, issue: Issue, kind: str, actor: User, **detail: Any) -> Non
     issue.updated_at = call.now
 
 
+def _is_assigned(issue: Issue, assignee: str) -> bool:
+    if assignee in ("", "*", "none"):
+        return not assignee or bool(issue.assignees) == (assignee == "*")
+    return assignee.lower() in {user.login.lower() for user in issue.assignees}
+
+
 @operation("GET", _ISSUES)
 def list_issues(call: Call) -> Response:
     """Issues of a repository, filtered, sorted and paged."""
@@ -49,7 +55,7 @@ def list_issues(call: Call) -> Response:
         if (state in ("all", issue.state))
         and names <= {label.name.lower() for label in issue.labels}
         and (not creator or issue.user.login.lower() == creator)
-        and (assignee in ("", "*") or assignee.lower() in {user.login.lower() for user in issue.assignees})
+        and _is_assigned(issue, assignee)
         and (after is None or issue.updated_at >= after)
     ]
     keys = {

@@ -126,6 +126,8 @@ class Objects:
                 here[first] = Entry(entry.mode, first, entry.sha)
         for name, inner in below.items():
             old = here.get(name)
+            if (old is None or old.type != "tree") and not any(inner.values()):
+                continue  # nothing is there to be removed
             sha = self.changed(old.sha if old is not None and old.type == "tree" else EMPTY_TREE, inner)
             if sha == EMPTY_TREE:
                 here.pop(name, None)

@@ -274,6 +274,8 @@ class Server(ThreadingHTTPServer):
 
     def stop(self) -> None:
         """Stop listening and close every connection."""
+        if not self._thread.is_alive():
+            return
         self.shutdown()
         self._thread.join()
         self.server_close()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 from tests.standins.github.state import REACTIONS, Comment, Event, Hook, Issue, Label, Reaction, Repository, User, World
 
@@ -175,6 +176,14 @@ def repository(world: World, repo: Repository, viewer: User | None = None) -> Js
     return content
 
 
+def pushed_repository(world: World, repo: Repository) -> Json:
+    """A repository as the event of a push has it: times are numbers, and the owner has a name."""
+    content = repository(world, repo)
+    content["owner"] |= {"name": repo.owner.login, "email": None}
+    times = {"created_at": int(repo.created_at.timestamp()), "pushed_at": int(repo.pushed_at.timestamp())}
+    return content | times | {"stargazers": 0, "master_branch": repo.default_branch}
+
+
 def association(repo: Repository, account: User) -> str:
     """How an author stands to the repository."""
     if account is repo.owner:
@@ -201,8 +210,6 @@ def reaction(world: World, one: Reaction) -> Json:
 
 def label(world: World, repo: Repository, one: Label) -> Json:
     """label."""
-    from urllib.parse import quote
-
     return {
         "id": one.id,
         "node_id": node_id("Label", one.id),

@@ -62,6 +62,10 @@ class GitHubStandIn:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Close the port and every connection; what it remembers can still be looked at. Stopping twice is once."""
         self._server.stop()
         self._courier.stop()
 
