@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from resources.github_client import GitHubClient
+from resources.github_client import Answer, GitHubClient
 from resources.github_payloads import IssuePayload, understood
 from resources.tracker import Changes
 
 #: GitHub's list lags behind its own writes a little: a change may show up after a younger one.
 OVERLAP: Final = timedelta(seconds=10)
+#: No issue on GitHub is older.
+BEFORE_EVERYTHING: Final = datetime(2008, 1, 1, tzinfo=UTC)
 
 
 class _Cursor(BaseModel):
@@ -27,7 +30,7 @@ class _Cursor(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     of: str
-    since: datetime
+    since: AwareDatetime
     etag: str | None = Field(default=None, max_length=300)
 
 
@@ -51,16 +54,23 @@ class ChangeList:
         # the next call finds it.
         following = first.next_parameters
         pages = [first, *self._client.pages("issues", following)] if following is not None else [first]
-        issues = [issue for page in pages for issue in understood(tuple[IssuePayload, ...], page.content)]
+        issues = _issues(pages)
         newest = max((issue.updated_at for issue in issues), default=cursor.since)
         since = max(cursor.since, newest - OVERLAP)
         etag = first.etag if since == cursor.since else None
         return Changes(_numbers(issues), _write(_Cursor(of=of, since=since, etag=etag)))
 
     def _everything(self, label: str, of: str) -> Changes:
-        pages = list(self._client.pages("issues", {"labels": label, "state": "open", "sort": "updated", "direction": "desc"}))
-        issues = [issue for page in pages for issue in understood(tuple[IssuePayload, ...], page.content)]
-        return Changes(_numbers(issues), _write(_Cursor(of=of, since=pages[0].at - OVERLAP)))
+        asked = {"labels": label, "sort": "updated", "direction": "desc"}
+        # Looked at first: what changes while the open ones are listed is found by the next call.
+        latest = _issues([self._client.get("issues", {**asked, "state": "all", "per_page": 1})])
+        issues = _issues(self._client.pages("issues", {**asked, "state": "open"}))
+        since = latest[0].updated_at - OVERLAP if latest else BEFORE_EVERYTHING
+        return Changes(_numbers(issues), _write(_Cursor(of=of, since=since)))
+
+
+def _issues(pages: Iterable[Answer]) -> list[IssuePayload]:
+    return [issue for page in pages for issue in understood(tuple[IssuePayload, ...], page.content)]
 
 
 def _numbers(issues: list[IssuePayload]) -> tuple[int, ...]:

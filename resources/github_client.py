@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -35,6 +34,8 @@ BACKOFF_SECONDS: Final = (0.5, 1.0, 2.0, 4.0)
 DOWN_SECONDS: Final = 10.0
 #: GitHub asks for "at least one minute" where a secondary limit names no time.
 UNNAMED_WAIT_SECONDS: Final = 60.0
+#: No limit of GitHub's lasts longer than an hour; a larger number is somebody's mistake.
+LONGEST_WAIT_SECONDS: Final = 3700.0
 PER_PAGE: Final = 100
 MAX_PAGES: Final = 1000
 #: An installation's token lives an hour; it is renewed before the last minutes.
@@ -83,14 +84,6 @@ class Answer:
         return self.headers.get("etag")
 
     @property
-    def at(self) -> datetime:
-        """When GitHub answered, by its own clock."""
-        try:
-            return parsedate_to_datetime(self.headers.get("date", "")).astimezone(UTC)
-        except ValueError:
-            return datetime.now(UTC)
-
-    @property
     def next_parameters(self) -> dict[str, str] | None:
         """The query of the next page. Its host and path are not looked at: whatever a header says, we ask where we were."""
         for link in self.headers.get("link", "").split(","):
@@ -134,7 +127,16 @@ class GitHubClient:
     def login(self) -> str:
         """The account that writes: the token's, or the App's ``slug[bot]``."""
         if self._settings.github_app_id is None:
-            return understood(User, self.get("/user").content).login
+            try:
+                return understood(User, self.get("/user").content).login
+            except Refused as refused:
+                if refused.status != 403:
+                    raise
+                raise UserError(
+                    "this token belongs to no account, as one that a workflow is given; no comment could be told to be ours",
+                    field="MLOPS_GITHUB_TOKEN",
+                    next_step="use a token of an account, or the settings of a GitHub App",
+                ) from refused
         answer = self._request(self._app, "GET", "/app", repeatable=True)
         return f"{understood(App, answer.content).slug}[bot]"
 
@@ -204,6 +206,7 @@ class GitHubClient:
         import requests
 
         failures = limits = 0
+        began = self._clock()
         while True:
             self._heed()
             signed = requester()
@@ -227,7 +230,8 @@ class GitHubClient:
                 raise OutcomeUnknown(f"GitHub: {verb} {path} failed: {reason}")
             failures += 1
             pause = BACKOFF_SECONDS[min(failures, len(BACKOFF_SECONDS)) - 1]
-            if failures > len(BACKOFF_SECONDS) or not self._may_wait(pause):
+            slow = self._clock() - began > PATIENCE_SECONDS  # every try may last as long as its timeout
+            if failures > len(BACKOFF_SECONDS) or slow or not self._may_wait(pause):
                 self._down_until = self._clock() + DOWN_SECONDS
                 raise Unavailable(f"GitHub: {verb} {path} failed {failures} times: {reason}")
             self._sleep(pause)
@@ -291,9 +295,9 @@ def rate_limit_wait(status: int, headers: Mapping[str, str], text: str, now: flo
         return None
     after, reset = headers.get("retry-after", ""), headers.get("x-ratelimit-reset", "")
     if after.isdecimal():
-        return float(after)
+        return min(float(after), LONGEST_WAIT_SECONDS)
     if headers.get("x-ratelimit-remaining") == "0" and reset.isdecimal():
-        return max(0.0, float(reset) - now) + 1.0
+        return min(max(0.0, float(reset) - now) + 1.0, LONGEST_WAIT_SECONDS)
     secondary = any(phrase in text.lower() for phrase in _SECONDARY)
     return UNNAMED_WAIT_SECONDS if secondary or status == 429 else None
 

@@ -89,7 +89,6 @@ class PermissionPayload(Payload):
     """What a collaborator may do; ``permission`` is the base role also where the organisation has roles of its own."""
 
     permission: str
-    role_name: str = ""
     user: User | None = None
 
 

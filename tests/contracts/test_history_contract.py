@@ -20,8 +20,7 @@ from mlops_assets.request.schema import DatasetRequest, TrainingRequest
 from resources.github_client import GitHubClient
 from resources.github_history import GitHubHistory
 from resources.history import History, HistoryRepository
-from resources.settings import Settings
-from tests.standins.github import GitHubStandIn
+from tests.unit.resources.on_github import settings_of, standin
 
 FIRST = "train-20250110-123456-ab12"
 SECOND = "train-20250110-123457-ab13"
@@ -40,16 +39,12 @@ def local_history(tmp_path: Path) -> Iterator[tuple[History, Callable[[], int]]]
 
 @contextmanager
 def github_history(tmp_path: Path) -> Iterator[tuple[History, Callable[[], int]]]:
-    with GitHubStandIn(repository="acme/models") as github:
-        github.add_user("maintainer", permission="write")
-        settings = Settings(
-            tracker="github", github_repository="acme/models", github_api_url=github.url, github_token=github.token("maintainer")
-        )
+    with standin() as github:
 
         def commits() -> int:
             return sum(commit.message != "Begin the training history" for commit in github.commits())
 
-        yield GitHubHistory(GitHubClient(settings)), commits
+        yield GitHubHistory(GitHubClient(settings_of(github, "maintainer", "write"))), commits
 
 
 HISTORIES: dict[str, Callable[[Path], AbstractContextManager[tuple[History, Callable[[], int]]]]] = {

@@ -16,9 +16,8 @@ from mlops_assets.errors import NotFound
 from resources.folder_tracker import FolderTracker
 from resources.github_client import GitHubClient
 from resources.github_tracker import GitHubTracker
-from resources.settings import Settings
 from resources.tracker import Tracker
-from tests.standins.github import GitHubStandIn
+from tests.unit.resources.on_github import settings_of, standin
 
 
 @contextmanager
@@ -28,12 +27,8 @@ def folder_tracker(tmp_path: Path) -> Iterator[Tracker]:
 
 @contextmanager
 def github_tracker(tmp_path: Path) -> Iterator[Tracker]:
-    with GitHubStandIn(repository="acme/models") as github:
-        github.add_user("maintainer", permission="admin")
-        settings = Settings(
-            tracker="github", github_repository="acme/models", github_api_url=github.url, github_token=github.token("maintainer")
-        )
-        yield GitHubTracker(GitHubClient(settings))
+    with standin() as github:
+        yield GitHubTracker(GitHubClient(settings_of(github, "maintainer", "admin")))
 
 
 TRACKERS: dict[str, Callable[[Path], AbstractContextManager[Tracker]]] = {"folder": folder_tracker, "github": github_tracker}

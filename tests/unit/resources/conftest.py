@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.standins.github import GitHubStandIn
-from tests.unit.resources.on_github import REPOSITORY
+from tests.unit.resources.on_github import standin
 
 
 @pytest.fixture
 def github() -> Iterator[GitHubStandIn]:
-    with GitHubStandIn(repository=REPOSITORY) as standin:
-        yield standin
+    with standin() as github:
+        yield github

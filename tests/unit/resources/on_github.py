@@ -1,22 +1,47 @@
-"""What the tests of the GitHub doors share: an account on a stand-in, time that passes only when somebody waits, and a server that
-answers what it is told."""
+"""What the tests of the GitHub doors share: a stand-in whose every exchange is held to GitHub's API description, an account
+on it, time that passes only when somebody waits, and a server that answers what it is told."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from resources.github_client import GitHubClient
 from resources.github_tracker import GitHubTracker
 from resources.settings import Settings
+from tests.conftest import ROOT
 from tests.standins.github import GitHubStandIn
+from tests.standins.github.contract import Contract, Recorder
 
 REPOSITORY = "acme/models"
+
+
+@cache
+def api_description() -> Contract | None:
+    """GitHub's own description, where the real data is at hand."""
+    path = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared")) / "data/github/github-openapi-subset.json"
+    return Contract(path) if path.is_file() else None
+
+
+@contextmanager
+def standin(**options: Any) -> Iterator[GitHubStandIn]:
+    """A stand-in; at its end, every exchange with it must have been as GitHub describes it."""
+    with GitHubStandIn(repository=REPOSITORY, **options) as github:
+        contract = api_description()
+        recorder = Recorder(contract) if contract is not None else None
+        if recorder is not None:
+            github.observe(recorder)
+        yield github
+    if recorder is not None:
+        assert recorder.problems() == []
 
 
 class Waiting:
@@ -36,9 +61,7 @@ class Waiting:
 
 def settings_of(github: GitHubStandIn, login: str = "platform", permission: str = "write") -> Settings:
     github.add_user(login, permission=permission)  # type: ignore[arg-type]
-    return Settings(
-        tracker="github", github_repository=REPOSITORY, github_api_url=github.url, github_token=github.token(login)
-    )
+    return Settings(tracker="github", github_repository=REPOSITORY, github_api_url=github.url, github_token=github.token(login))
 
 
 def client_of(github: GitHubStandIn, login: str = "platform", waiting: Waiting | None = None) -> GitHubClient:

@@ -14,9 +14,12 @@ from resources.github_client import PATIENCE_SECONDS, GitHubClient, OutcomeUnkno
 from resources.platform import Platform
 from resources.settings import Settings
 from tests.standins.github import GitHubStandIn
-from tests.unit.resources.on_github import REPOSITORY, Waiting, canned, client_of, sent, settings_of
+from tests.standins.github.contract import Recorder
+from tests.unit.resources.on_github import REPOSITORY, Waiting, api_description, canned, client_of, sent, settings_of
 
 TOKEN = "ghp_notarealtoken0123456789"
+COMPLETE = {"github_repository": REPOSITORY, "github_token": TOKEN}
+BROKEN_KEY = "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"
 
 
 @pytest.fixture
@@ -86,6 +89,16 @@ def test_a_silent_server_is_not_waited_for_for_ever(github, client, monkeypatch)
     assert time.monotonic() - started < 4
 
 
+def test_tries_that_each_last_long_are_not_repeated_for_ever(github, client, waiting):
+    def slow(_request, _actor) -> None:
+        waiting.now += 15
+
+    github.on_write(slow)
+    github.fail("lost", "PUT", times=99)
+    with pytest.raises(Unavailable, match="failed 2 times"):
+        client.write("PUT", "contents/a.txt", {"message": "m", "content": "eA=="}, repeatable=True)
+
+
 # --- limits
 
 
@@ -135,6 +148,8 @@ def test_the_budget_of_the_account_is_a_limit_too(github, client, waiting):
         (403, {}, '{"message": "Resource not accessible by integration"}', None),
         (404, {"retry-after": "9"}, "", None),
         (403, {"retry-after": "9"}, "", 9.0),
+        (403, {"retry-after": "9" * 40}, "", 3700.0),
+        (429, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9" * 40}, "", 3700.0),
         (429, {}, "", 60.0),
         (403, {}, '{"message": "You have exceeded a secondary rate limit."}', 60.0),
         (403, {"x-ratelimit-remaining": "0", "x-ratelimit-reset": "1030"}, "", 31.0),
@@ -158,7 +173,7 @@ def test_what_counts_as_a_limit(status, headers, text, wait):
 def test_a_refusal_says_what_to_do(github, client, status, said):
     github.fail(status)
     with pytest.raises(Refused, match=said) as told:
-        client.get("issues")
+        client.get("issues/1" if status == 410 else "issues")
     assert told.value.status == status
     assert len(sent(github)) == 1, "asking again would not help"
 
@@ -166,7 +181,7 @@ def test_a_refusal_says_what_to_do(github, client, status, said):
 @pytest.mark.parametrize("body", [b"<html>Bad gateway of a proxy</html>", b"", b"[1, {", b'{"login": 1}', b"null"])
 def test_an_answer_that_is_not_the_apis_is_no_answer(body):
     with canned(200, body) as proxy, pytest.raises(Unavailable):
-        print(at(proxy.url).login)  # noqa: T201
+        at(proxy.url).login.encode()
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
@@ -183,7 +198,10 @@ def test_a_redirect_is_not_followed_and_the_token_stays_here(status, verb):
 
 
 def test_a_next_page_elsewhere_is_asked_for_where_we_are():
-    with canned(200, b"[]") as stranger, canned(200, b"[]", Link=f'<{stranger.url}/evil?page=2&per_page=100>; rel="next"') as here:
+    with (
+        canned(200, b"[]") as stranger,
+        canned(200, b"[]", Link=f'<{stranger.url}/evil?page=2&per_page=100>; rel="next"') as here,
+    ):
         pages = at(here.url).pages("issues")
         next(pages), next(pages)
         pages.close()
@@ -199,6 +217,7 @@ def test_a_next_page_elsewhere_is_asked_for_where_we_are():
 
 def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="github")
     told: list[object] = []
     answers = [
         *((status, b'{"message": "no"}', {}) for status in (401, 403, 404, 422, 500)),
@@ -210,11 +229,11 @@ def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
     for status, body, headers in answers:
         with canned(status, body, **headers) as server:
             client = at(server.url, waiting)
-            for act in (lambda: client.get("issues"), lambda: client.write("POST", "issues", {}, repeatable=False)):
+            for verb in ("GET", "POST"):
                 try:
-                    told.append(act())
+                    told.append(client.get("issues") if verb == "GET" else client.write("POST", "x", {}, repeatable=False))
                 except MlopsError as error:
-                    told += [error, error.__cause__, vars(error)]
+                    told += [error, error.__cause__, error.__context__, vars(error)]
             told += [client, vars(client), client._base.auth]
             assert server.got[0][2]["authorization"] == f"token {TOKEN}"
         waiting.now += 1000
@@ -236,7 +255,10 @@ def test_the_token_is_in_no_error_no_log_and_no_repr(caplog, waiting):
         ({"github_repository": REPOSITORY, "github_app_private_key": "key.pem"}, ["MLOPS_GITHUB_APP_ID"]),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_app_id": 1}, ["both", "MLOPS_GITHUB_APP_ID"]),
         ({"github_repository": REPOSITORY, "github_token": "two words"}, ["MLOPS_GITHUB_TOKEN"]),
-        ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "http://ghe.example/api/v3"}, ["unprotected"]),
+        (
+            {"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "http://ghe.example/api/v3"},
+            ["unprotected"],
+        ),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "https://a:b@ghe.example"}, ["API_URL"]),
         ({"github_repository": REPOSITORY, "github_token": TOKEN, "github_api_url": "ghe.example"}, ["API_URL"]),
     ],
@@ -250,14 +272,75 @@ def test_settings_that_cannot_do_are_told_in_one_error(tmp_path, given, named):
         assert "two words" not in str(told.value)
 
 
-@pytest.mark.parametrize("content", [None, "", "not a key", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"])
+@pytest.mark.parametrize(
+    "content", [None, "", "not a key", "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n"]
+)
 def test_a_key_that_is_none_is_told_before_anything_is_sent(tmp_path: Path, content):
     key = tmp_path / "app.pem"
     if content is not None:
-        key.write_text(content)
+        key.write_text(content, encoding="utf-8")
     settings = Settings(tracker="github", github_repository=REPOSITORY, github_app_id=7, github_app_private_key=key)
     with pytest.raises(UserError, match="PRIVATE_KEY"):
         GitHubClient(settings).get("issues")
+
+
+def app_settings(github: GitHubStandIn, tmp_path: Path) -> Settings:
+    app = github.add_app("mlops-platform")
+    key = tmp_path / "app.pem"
+    key.write_text(app.private_key)
+    return Settings(
+        tracker="github",
+        github_repository=REPOSITORY,
+        github_api_url=github.url,
+        github_app_id=app.id,
+        github_app_private_key=key,
+    )
+
+
+def test_an_app_writes_as_its_bot_with_a_token_that_is_renewed(github, tmp_path, waiting, caplog):
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="github")
+    client = GitHubClient(app_settings(github, tmp_path), clock=waiting, sleep=waiting.sleep)
+    assert client.login == "mlops-platform[bot]"
+    number = github.open_issue("requester", "t", "b")
+    github.fail(502, "POST", "access_tokens")
+    for _ in range(3):
+        client.write("POST", f"issues/{number}/comments", {"body": "x"}, repeatable=False)
+    assert [comment["user"]["login"] for comment in github.comments(number)] == ["mlops-platform[bot]"] * 3
+    issued = [r for r in sent(github) if r[1].endswith("/access_tokens")]
+    assert [status for *_, status in issued] == [502, 201]
+    waiting.now += 3300
+    client.get("issues")
+    assert len([r for r in sent(github) if r[1].endswith("/access_tokens")]) == 3
+    assert not any(token in caplog.text for token in github.world.tokens)
+
+
+def test_an_app_without_an_installation_there_is_told(github, tmp_path):
+    settings = app_settings(github, tmp_path).model_copy(update={"github_repository": "acme/elsewhere"})
+    with pytest.raises(Refused, match="MLOPS_GITHUB_REPOSITORY"):
+        GitHubClient(settings).get("issues")
+
+
+def test_a_token_of_no_account_is_told(github):
+    github.fail(403, "GET", "/user$")
+    with pytest.raises(UserError, match="belongs to no account"):
+        client_of(github).login.encode()
+
+
+def test_what_a_client_sends_can_fail_the_description():
+    description = api_description()
+    if description is None:
+        pytest.skip("GitHub's API description is not at hand")
+    with GitHubStandIn(repository=REPOSITORY) as github:
+        recorder = Recorder(description)
+        github.observe(recorder)
+        client = client_of(github)
+        number = github.open_issue("requester", "t", "b")
+        client.get("issues", {"per_page": 100, "labelled": "x"})
+        client.write("POST", f"issues/{number}/comments", {"body": "x", "marker": "plan"}, repeatable=False)
+        problems = "\n".join(recorder.problems())
+    assert "labelled is not described" in problems
+    assert "marker is not described" in problems
 
 
 def test_platforms_of_one_process_share_what_was_learned(github, tmp_path):
