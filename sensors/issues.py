@@ -5,7 +5,8 @@ attempt of an issue, and a run key carries the training, the job and how often t
 starts nothing twice, and a run whose process was killed is started once more.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import (
@@ -22,7 +23,7 @@ from dagster import (
 )
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 
-from mlops_assets.errors import MlopsError, RequestInvalid
+from mlops_assets.errors import MlopsError, NotFound, RateLimited, RequestInvalid
 from mlops_assets.partitions import model_lines
 from mlops_assets.request.lifecycle import TrainingIdentity
 from mlops_assets.request.schema import Frozen
@@ -31,6 +32,7 @@ from resources.attendant import Attendant
 from resources.closing import close_training
 from resources.conversation import Conversation
 from resources.front_desk import TRIGGER_LABEL
+from resources.inbox import InboxUnavailable
 from resources.platform import Platform
 from resources.runs import PROPOSE_JOB, TRAIN_JOB, InstanceRuns, cancel_queued, failure_of, reap, runs_of, was_interrupted
 from resources.tracker import Issue, Reaction
@@ -46,10 +48,11 @@ COMMAND_GRACE = timedelta(seconds=60)
 
 
 class Cursor(Frozen):
-    """How far the ticks are: what the tracker has told, and which open issue was looked at last."""
+    """How far the ticks are: what the tracker has told, and which issue of each kind was looked at last."""
 
     tracker: str | None = None
-    last: int = 0
+    read: int = 0
+    known: int = 0
 
 
 def read_issues(context: SensorEvaluationContext) -> SensorResult:
@@ -64,31 +67,43 @@ def read_issues(context: SensorEvaluationContext) -> SensorResult:
         context.log.warning(f"the tracker was not read: {error}")
         thumbs = {}
     requests: list[RunRequest] = []
-    changed, rest = _due(platform, thumbs, cursor.last)
+    changed, rest = _due(platform, thumbs, cursor)
     for number in (*changed, *rest):
         try:
             requests += _attend(context.instance, platform, number, whole=number in changed, thumbs=thumbs.get(number))
+        except RateLimited as limited:  # every further question would only be refused
+            context.log.warning(f"issue {number}: {limited}")
+            break
         except RequestInvalid as invalid:  # its thread says why; an earlier training of it may still have to be ended
             context.log.info(f"issue {number} was refused: {len(invalid.problems)} problems")
             platform.docket.keep_open(number)
-        except MlopsError as error:  # damaged or out of reach: the other issues go on, and this one is tried again
+        except (MlopsError, ValueError) as error:  # damaged or out of reach: the others go on, and this one is tried again
             context.log.warning(f"issue {number}: {error}")
     lines = sorted({request.tags[MODEL_TAG] for request in requests})
     return SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[model_lines.build_add_request(lines)] if lines else [],
-        cursor=cursor.model_copy(update={"last": rest[-1] if rest else 0}).model_dump_json(),
+        cursor=Cursor(tracker=cursor.tracker, read=_last(changed), known=_last(rest)).model_dump_json(),
         skip_reason=None if requests else SkipReason("no issue needs a run"),
     )
 
 
 def _note_changes(platform: Platform, cursor: Cursor) -> Cursor:
     """Put every changed issue on the docket; only then may the tracker's news and the inbox's events be forgotten."""
-    news, events = platform.inbox.changed_issues()
+    news, events = _delivered(platform)
     changes = platform.tracker.changes(TRIGGER_LABEL, cursor.tracker)
     platform.docket.note_changed(news | set(changes.numbers))
     platform.inbox.consume(events)
     return cursor.model_copy(update={"tracker": changes.cursor})
+
+
+def _delivered(platform: Platform) -> tuple[set[int], tuple[str, ...]]:
+    """What the webhook has received; where that cannot be read, polling finds the same a little later."""
+    try:
+        return platform.inbox.changed_issues()
+    except InboxUnavailable as unavailable:
+        logging.getLogger(__name__).warning("%s", unavailable)
+        return set(), ()
 
 
 def _thumbs(platform: Platform) -> dict[int, tuple[tuple[str, Reaction], ...]]:
@@ -100,16 +115,20 @@ def _thumbs(platform: Platform) -> dict[int, tuple[tuple[str, Reaction], ...]]:
     return {number: thumbs for (number, _), thumbs in given.items() if thumbs}
 
 
-def _due(platform: Platform, thumbs: Mapping[int, object], last: int) -> tuple[list[int], list[int]]:
-    """Issues to read whole, and those of which what is known is enough, each cut to what fits into a tick.
-
-    The second list begins after the issue where the last tick ended, so that none is left out for ever.
-    """
+def _due(platform: Platform, thumbs: Mapping[int, object], cursor: Cursor) -> tuple[list[int], list[int]]:
+    """Issues to read whole, and those of which what is known is enough, each cut to what fits into a tick."""
     listing = platform.docket.listing()
-    changed = list(listing.changed[:ISSUES_PER_TICK])
-    rest = sorted({*listing.open, *thumbs} - set(listing.changed))
-    rest = [number for number in rest if number > last] + [number for number in rest if number <= last]
-    return changed, rest[:OPEN_PER_TICK]
+    rest = {*listing.open, *thumbs} - set(listing.changed)
+    return _in_turn(listing.changed, cursor.read)[:ISSUES_PER_TICK], _in_turn(rest, cursor.known)[:OPEN_PER_TICK]
+
+
+def _in_turn(numbers: Iterable[int], last: int) -> list[int]:
+    """The numbers from the one after ``last`` on and round again, so that none is left out for ever."""
+    return sorted(numbers, key=lambda number: (number <= last, number))
+
+
+def _last(numbers: Sequence[int]) -> int:
+    return numbers[-1] if numbers else 0
 
 
 def _attend(
@@ -125,8 +144,12 @@ def _attend(
     attendant = Attendant(platform, runs)
     # Nothing is decided on a thumb, or started, for a wording that may be out of date.
     known = None if whole or thumbs else platform.docket.seen(number)
-    issue = known or _read(platform, number)
-    if whole:
+    try:
+        issue = known or _read(platform, number)
+    except NotFound:  # deleted, or moved to another repository
+        platform.docket.settle(number)
+        return []
+    if whole and (TRIGGER_LABEL in issue.labels or platform.ledger.of_issue(number)):
         Conversation(platform, runs).answer(issue)
     task = attendant.attend(issue, thumbs if thumbs or whole else ())
     if task.action == "train" and known is not None:
