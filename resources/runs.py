@@ -141,6 +141,6 @@ class InstanceRuns:
 
 
 def cancel_queued(instance: DagsterInstance, training_id: str) -> None:
-    """Take the runs of a training that nobody wants any more out of the queue; one that has begun ends itself at its next step."""
+    """Take the runs of an unwanted training out of the queue; one that has begun ends itself at its next step."""
     for run in instance.get_runs(RunsFilter(statuses=_QUEUED, tags={TRAINING_TAG: training_id})):
         instance.report_run_canceled(run)

@@ -14,8 +14,8 @@ from mlops_assets.errors import Problem
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, link_or_code, paragraphs, plain, table
-from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
 from mlops_assets.reports.optimizations import outcome
+from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
 from mlops_assets.reports.proposal import proposal_comment
 from mlops_assets.reports.quantities import counted, term
 from mlops_assets.reports.record import PhaseProgress, TrainingRecord

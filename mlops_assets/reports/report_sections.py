@@ -14,8 +14,8 @@ from mlops_assets.reports import facts
 from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_be_changed
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, paragraphs, plain, right_after_first, table
-from mlops_assets.reports.phases import phase_table
 from mlops_assets.reports.optimizations import outcome
+from mlops_assets.reports.phases import phase_table
 from mlops_assets.reports.quantities import counted, metric_name, metric_unit, metric_value, percent, term, time_of
 from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.request.vocabulary import METRICS, Language
