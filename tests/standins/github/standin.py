@@ -74,12 +74,17 @@ class GitHubStandIn:
 
     # accounts
 
-    def add_user(self, login: str, permission: Role = "read", bot: bool = False) -> str:
-        """An account with a role in the repository, or another role for one that is there; returns its token."""
+    def add_user(self, login: str, permission: Role = "read", bot: bool = False, token: str | None = None) -> str:
+        """An account with a role in the repository, or another role for one that is there; returns its token.
+
+        ``token`` is one to be typed by hand; otherwise it cannot be guessed.
+        """
         if permission not in ROLES:
             raise ValueError(f"no such permission: {permission}; one of {', '.join(ROLES)}")
         with self.world.lock:
-            self.world.add_user(login, "Bot" if bot else "User")
+            user = self.world.add_user(login, "Bot" if bot else "User")
+            if token is not None:
+                self._tokens[login] = self.world.add_token(user, token=token)
             if permission in ("none", "read") and not self._repository.private:
                 self._repository.collaborators.pop(login.lower(), None)
             else:
