@@ -55,7 +55,9 @@ def every_reply(churn: SimpleNamespace, language: Language, text: str = "maintai
         "no_earlier": replies.rollback_impossible_comment(language, asked=None, **impossible),
         "no_such_version": replies.rollback_impossible_comment(language, asked=f"{text}x", **impossible),
         "not_applicable": replies.not_applicable_comment("cancel", "nothing_to_cancel", language),
-        "status": replies.status_comment(language, **status, attempt=2, max_retry=3, links=Links(history=f"/{text}", mlflow=f"/{text}")),
+        "status": replies.status_comment(
+            language, **status, attempt=2, max_retry=3, links=Links(history=f"/{text}", mlflow=f"/{text}")
+        ),
         "ended": replies.status_comment(language, **status, outcome="below_threshold"),
         "explain": replies.explain_comment(plan, language, optimizations=["SMOTE (FR-035)"], record=churn.below_threshold()),
     }  # fmt: skip
