@@ -26,6 +26,10 @@ __all__ = ["Links", "progress_comment", "proposal_comment", "refusal_comment", "
 
 #: More allowed values than this are counted, not listed.
 _ALLOWED_SHOWN = 16
+#: GitHub takes comments of 65,536 characters. Problems beyond this many characters of table are counted, not listed, and a block
+#: to paste that is longer is left out: half of one would be worse than none.
+_TABLE_LENGTH = 30_000
+_CORRECTED_LENGTH = 25_000
 
 
 def refusal_comment(problems: Sequence[Problem], corrected: str | None, language: Language) -> str:
@@ -61,18 +65,32 @@ def problem_table(problems: Sequence[Problem], language: Language, *, nowhere: s
         )
         for problem in problems
     ]
-    return table(header, rows)
+    return table(header, _fitting(rows, language))
 
 
 def corrected_request(corrected: str | None, language: Language, how: str) -> str:
     """The block to paste under its heading, with the sentence on where to; empty where none can be guessed."""
-    if corrected is None:
+    if corrected is None or len(corrected) > _CORRECTED_LENGTH:
         return ""
     return paragraphs(
         f"### {sentence('heading.corrected', language)}",
         sentence(f"sentence.{how}", language),
         fence(corrected, "yaml"),
     )
+
+
+def _fitting(rows: Sequence[tuple[str, ...]], language: Language) -> list[tuple[str, ...]]:
+    """As many of the first rows as fit a comment, and in one more row how many are left."""
+    shown: list[tuple[str, ...]] = []
+    length = 0
+    for row in rows:
+        length += sum(max(len(cell), 48) + 3 for cell in row)
+        if length > _TABLE_LENGTH:
+            left = len(rows) - len(shown)
+            shown.append(("…", sentence("sentence.and_more", language, shown="…", left=left), *("—" for _ in row[2:])))
+            break
+        shown.append(row)
+    return shown
 
 
 def _allowed(allowed: Sequence[str], language: Language) -> str:

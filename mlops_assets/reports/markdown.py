@@ -20,6 +20,7 @@ ZERO_WIDTH_JOINER: Final = "\u200d"
 _REPLACEMENT: Final = "\ufffd"
 _LINE_ENDS: Final = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _TAG_START: Final = re.compile(r"<(?=[A-Za-z/!?])")
+_BIDIRECTIONAL: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _BACKTICKS: Final = re.compile(r"`+")
 _LIVE: Final = re.compile(r"[@#]|gh-(?=\d)|:(?=//)|www(?=\.)|(?:mailto|xmpp)(?=:)", re.IGNORECASE)
 _SPECIAL: Final = re.compile(
@@ -83,8 +84,12 @@ def _escaped(match: re.Match[str]) -> str:
 
 
 def fence(content: str, info: str = "") -> str:
-    """A fenced block that its content cannot end, whatever it holds; control characters are replaced."""
-    lines = _LINE_ENDS.sub("\n", content).strip("\n").split("\n")
+    """A fenced block that its content cannot end, whatever it holds.
+
+    Control characters and signs that turn the reading direction are replaced. A hidden comment, and so a marker of the platform,
+    cannot begin in it: a joiner that nobody sees stands after its ``<``.
+    """
+    lines = _LINE_ENDS.sub("\n", content).replace("<!--", f"<{ZERO_WIDTH_JOINER}!--").strip("\n").split("\n")
     text = "\n".join("".join(_block_character(character) for character in line) for line in lines)
     longest = max((len(run) for run in _BACKTICKS.findall(text)), default=0)
     marks = "`" * max(3, longest + 1)
@@ -92,7 +97,8 @@ def fence(content: str, info: str = "") -> str:
 
 
 def _block_character(character: str) -> str:
-    return _REPLACEMENT if character != "\t" and unicodedata.category(character) in {"Cc", "Cs"} else character
+    unseen = character in _BIDIRECTIONAL or unicodedata.category(character) in {"Cc", "Cs"}
+    return _REPLACEMENT if unseen and character != "\t" else character
 
 
 def is_address(target: str) -> bool:

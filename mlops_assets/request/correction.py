@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Final
 
 from mlops_assets.request.problems import Path, ProblemLog, shortened
@@ -78,10 +79,20 @@ def _scalar(leaf: Leaf, *, is_key: bool = False) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A double-quoted scalar; backticks are escaped, so that the text cannot end the fence around the block."""
+    """A double-quoted scalar on which all readers agree.
+
+    Escaped are, beside what YAML wants: backticks, which could end the fence around the block; the start of a hidden comment,
+    which would be taken out when the block is pasted and could pass for a marker of the platform; and what nobody can see.
+    """
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t").replace("`", "\\x60")
-    return f'"{escaped}"'
+    escaped = escaped.replace("<!--", "\\x3c!--")
+    return '"' + "".join(f"\\U{ord(c):08x}" if _is_unseen(c) else c for c in escaped) + '"'
+
+
+def _is_unseen(character: str) -> bool:
+    """Whether nothing is drawn for a character; spaces, and the joiner inside emoji, are meant to be as they are."""
+    return not character.isprintable() and character != "\u200d" and unicodedata.category(character) != "Zs"
 
 
 def _comment(text: str, length: int | None = None) -> str:
-    return (shortened(text) if length is None else text[:length]).replace("`", "'")
+    return (shortened(text) if length is None else text[:length]).replace("`", "'").replace("<!--", "<! --")

@@ -13,6 +13,8 @@ from mlops_assets.request.optimiser.rules import Facts
 SMOTE_NEIGHBOURS: Final = 5
 #: Undersampling throws rows away: only where at least this many would be left of a large table.
 ROWS_LEFT: Final = 10_000
+#: Metrics of the order of the rows alone, whatever the point of decision.
+RANKING_METRICS: Final = ("auc_roc", "average_precision")
 #: Knobs that weigh the classes, with the value at which they do nothing.
 _WEIGHTS: Final = {"class_weight": (None, "none", "null"), "scale_pos_weight": (1, 1.0)}
 
@@ -23,7 +25,8 @@ class ClassImbalance:
 
     A large table of which enough is left is undersampled instead: SMOTE there costs more time than its rows are worth. Where the
     training split is expected to hold too few rows of the rarest class for SMOTE's neighbours, they are repeated (oversampled).
-    A request that weighs the classes itself has handled the imbalance, and is left alone.
+    A request that weighs the classes itself has handled the imbalance; one that names a ranking as what decides would only lose:
+    more rows of a class move the point of decision and make no ranking better. Both are left alone.
     """
 
     name: str = "class_imbalance"
@@ -35,7 +38,8 @@ class ClassImbalance:
     def propose(self, facts: Facts) -> Recommendation | None:
         """See ``Rule``."""
         found = facts.characteristics
-        if facts.request.task_type != "classification" or not found.imbalanced or _weighs_classes(facts):
+        handled = _weighs_classes(facts) or facts.request.evaluation.threshold_metric in RANKING_METRICS
+        if facts.request.task_type != "classification" or not found.imbalanced or handled:
             return None
         counts = found.class_counts
         options = facts.request.preprocessing

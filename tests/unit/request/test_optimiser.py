@@ -75,6 +75,11 @@ class TestImbalance:
     def test_a_weight_that_does_nothing_hinders_nothing(self, neutral):
         assert plan_of(body(extra=f"hyperparameters: {{{neutral}}}\n")).request.preprocessing.resample == "smote"
 
+    @pytest.mark.parametrize(("metric", "method"), [("auc_roc", "none"), ("average_precision", "none"), ("f1_score", "smote")])
+    def test_a_request_that_is_decided_by_a_ranking_is_left_alone(self, metric, method):
+        plan = plan_of(body(extra=f"evaluation_threshold: 0.7\nthreshold_metric: {metric}\n"))
+        assert plan.request.preprocessing.resample == method
+
     def test_numbers_to_predict_have_no_classes(self):
         assert "class_imbalance" not in by_rule(body("xgboost", task="regression"))
 
