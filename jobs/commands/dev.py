@@ -49,18 +49,21 @@ def github(repository: str, port: int, quiet: bool) -> Any:
     with stand_in as running:
         tokens = {login: running.add_user(login, permission, bot) for login, permission, bot in ACCOUNTS}
         click.echo(_told(running.url, running.html_url, repository, tokens), err=quiet)
-        try:
-            _wait()
-        except KeyboardInterrupt:
-            click.echo("", err=True)
+        _wait()
+        click.echo("", err=True)
         requests = len(running.requests)
     return {"url": running.url, "requests": requests}, f"stopped after {requests} requests"
 
 
 def _wait() -> None:
+    """Until Ctrl-C or SIGTERM, also where a shell has started this in the background and switched the first one off."""
+    import signal
     import threading
 
-    threading.Event().wait()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
 
 
 def _stand_in() -> Any:

@@ -24,7 +24,7 @@ from mlops_assets.request.adjustment import Difference
 from mlops_assets.request.authority import Denial
 from mlops_assets.request.commands import COMMANDS
 from mlops_assets.request.plan import Plan
-from mlops_assets.request.vocabulary import METRICS, Environment, Language, NotificationChannel
+from mlops_assets.request.vocabulary import METRICS, Environment, Language
 
 Action = Literal["approve", "reject", "retry", "rollback", "cancel"]
 #: Why a command has nothing to act on.
@@ -322,11 +322,3 @@ def _gate(plan: Plan, language: Language) -> list[str]:
     key = f"sentence.threshold_{METRICS.get(plan.gate_metric, 'higher')}"
     limit = sentence(key, language, metric=name, threshold=threshold_text(asked.threshold))
     return [*lines, facts.labelled("threshold", limit, language)]
-
-
-def unconfigured_channels(channels: Sequence[NotificationChannel], language: Language) -> str:
-    """One line on channels that the request names and this installation has no settings for; empty where there are none."""
-    if not channels:
-        return ""
-    names = facts.joined([sentence(f"channel.{channel}", language) for channel in dict.fromkeys(channels)], language)
-    return sentence("reply.unconfigured_channels", language, channels=names)

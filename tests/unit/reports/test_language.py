@@ -49,7 +49,7 @@ PROBLEMS = words(
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
     "grpc auto_scaling deployment_target training_instance distributed_training spot_instances augmentation "
-    "dataset_selection max_retry aggregate_by_user time_features "
+    "dataset_selection aggregate_by_user time_features "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -233,7 +233,6 @@ def write_every_reply(churn: SimpleNamespace) -> None:
         plan = churn.plan(gate_metric=metric, request=churn.request(evaluation=evaluation))
         replies.explain_comment(plan, "en", record=churn.below_threshold())
     replies.retries_exhausted_comment("en", model_id="m", max_retry=3, serving=one)
-    replies.unconfigured_channels(vocabulary.values(vocabulary.NotificationChannel), "en")  # type: ignore[arg-type]
     for second_person in (True, False):
         replies.how_to_approve("en", second_person=second_person)
 

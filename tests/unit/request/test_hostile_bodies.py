@@ -105,13 +105,14 @@ def assert_refusal_is_inert(refused: RequestInvalid, language: Language) -> None
     assert fences <= (refused.corrected is not None)
     assert (shape["heading_open"], shape["table_open"], shape["list_item_open"]) == (1 + fences, 1, 0)
     assert shape["td_open"] == 5 * (shape["tr_open"] - 1)
-    if shape["tr_open"] - 1 == len(refused.problems):  # none left out for length
+    shown = text_outside_code(comment)
+    if shape["tr_open"] - 1 == len(refused.problems) and "…" not in shown:  # none left out for length
         harmless = [
             Problem("x" * bool(p.field), p.code, "x" * bool(p.given), ("x",) * len(p.allowed), p.suggestion and "x")
             for p in refused.problems
         ]
         expected = refusal_comment(harmless, "x: y\n" if fences else None, language)
-        assert text_outside_code(comment) == text_outside_code(expected)
+        assert shown == text_outside_code(expected)
 
 
 def assert_proposal_is_inert(plan: Plan, language: Language, person: str = "maintainer") -> None:

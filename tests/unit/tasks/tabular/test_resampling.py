@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 
 from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.tasks.interface import ClassRows
+from mlops_assets.tasks.interface import ClassRows, TrainSummary
 from mlops_assets.tasks.tabular import TabularTask, resampling, training
 from mlops_assets.tasks.tabular.definition import FeatureDefinition, FeatureEntry
 from mlops_assets.tasks.tabular.native_model import TrainingData, read_model
@@ -198,6 +201,34 @@ def test_the_same_request_gives_the_same_digits(customers: Prepared, tmp_path: P
     assert plain.resampled == ()
     assert "imbalanced-learn" in json.loads((tmp_path / "a/model.json").read_text())["libraries"]
     assert "imbalanced-learn" not in json.loads((tmp_path / "c/model.json").read_text())["libraries"]
+
+
+IN_ANOTHER_PROCESS = """
+import sys
+from pathlib import Path
+from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.tasks.tabular import TabularTask
+features, out = map(Path, sys.argv[1:])
+request = TrainingRequest.model_validate_json(sys.stdin.read())
+print(TabularTask().train(features, request, out, lambda *_: None).model_copy(update={"seconds": 0.0}).model_dump_json())
+"""
+
+
+def test_another_process_with_other_threads_and_hashes_gives_the_same_metrics(customers: Prepared, tmp_path: Path) -> None:
+    """What reproducing a training does: the same plan in a new process, perhaps on another machine."""
+    request = asking(customers, "smote")
+    here = TASK.train(customers.features, request, tmp_path / "here", silent).model_copy(update={"seconds": 0.0})
+    for hashes, threads in (("1", "1"), ("2", "3")):
+        surroundings = os.environ | {"PYTHONHASHSEED": hashes, "OMP_NUM_THREADS": threads, "OPENBLAS_NUM_THREADS": threads}
+        there = subprocess.run(
+            [sys.executable, "-c", IN_ANOTHER_PROCESS, customers.features, tmp_path / hashes],
+            input=request.model_dump_json(),
+            env=surroundings,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert TrainSummary.model_validate_json(there.stdout) == here
 
 
 def test_another_seed_draws_other_rows() -> None:
