@@ -59,10 +59,8 @@ def github(repository: str, port: int, quiet: bool) -> Any:
         for login, permission, bot in ACCOUNTS:
             running.add_user(login, permission, bot, token=login)
         click.echo(_told(running.url, running.html_url, repository), err=quiet)
-        try:
-            _wait()
-        except KeyboardInterrupt:
-            click.echo("", err=True)
+        _wait()
+        click.echo("", err=True)
         requests = len(running.requests)
     return {"url": running.url, "requests": requests}, f"stopped after {requests} requests"
 
@@ -123,9 +121,14 @@ def _asked(url: str, login: str, port: int, content: object = None) -> Any:
 
 
 def _wait() -> None:
+    """Until Ctrl-C or SIGTERM, also where a shell has started this in the background and switched the first one off."""
+    import signal
     import threading
 
-    threading.Event().wait()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: ended.set())
+    ended.wait()
 
 
 def _stand_in() -> Any:

@@ -49,7 +49,7 @@ PROBLEMS = words(
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
     "grpc auto_scaling deployment_target training_instance distributed_training spot_instances augmentation "
-    "dataset_selection max_retry aggregate_by_user time_features "
+    "dataset_selection aggregate_by_user time_features "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -61,14 +61,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "phase": PHASES,
     "state": get_args(RowState),
     "phase_row": get_args(Row),
-    "outcome": get_args(Outcome),
-    "status": get_args(Outcome),
-    "next": ("cancelled", "rejected", "superseded"),
+    "outcome": (*get_args(Outcome), "withdrawn"),
+    "status": get_args(Ending),
+    "next": (
+        "cancelled", "rejected", "superseded", "withdrawn", "closed", "unlabelled", "superseded_attempt", "superseded_plan",
+    ),
     "command": COMMANDS,
     "action": get_args(replies.Action),
     "denied": get_args(DenialReason),
     "not_applicable": get_args(replies.NotApplicable),
-    "channel": vocabulary.values(vocabulary.NotificationChannel),
     "metric": (*vocabulary.METRICS, "support"),
     "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
     "algorithm": tuple(vocabulary.ALGORITHMS),
@@ -211,7 +212,7 @@ def write_every_reply(churn: SimpleNamespace) -> None:
         replies.refused_reply_comment([Problem("", code)], corrected, "en")
     for reason, action in product(get_args(DenialReason), get_args(replies.Action)):
         replies.denied_comment(Denial(reason=reason, login="a", permission="read"), action, "en")
-    for comment in (replies.rejected_comment, replies.cancelled_comment):
+    for comment in (replies.rejected_comment, replies.cancelled_comment, replies.withdrawn_comment):
         comment("a", "en")
     replies.superseded_comment("en")
     moved: dict[str, Any] = {"environment": "dev", "before": "v1", "after": "v2", "url": "http://a.b"}
@@ -233,7 +234,6 @@ def write_every_reply(churn: SimpleNamespace) -> None:
         plan = churn.plan(gate_metric=metric, request=churn.request(evaluation=evaluation))
         replies.explain_comment(plan, "en", record=churn.below_threshold())
     replies.retries_exhausted_comment("en", model_id="m", max_retry=3, serving=one)
-    replies.unconfigured_channels(vocabulary.values(vocabulary.NotificationChannel), "en")  # type: ignore[arg-type]
     for second_person in (True, False):
         replies.how_to_approve("en", second_person=second_person)
 

@@ -41,8 +41,9 @@ def facts(event: Event = "failed", language: Language = "en", **more: Any) -> No
 
 
 def test_a_proposal_asks_for_an_approval_and_names_the_estimate_and_the_plan(churn: SimpleNamespace) -> None:
-    plan = churn.plan(request=churn.request(language="ja"), estimated_cost_usd=1.5)
-    told = notification_for(facts_of_plan(plan, "train-1", issue=12, issue_title="Churn", issue_url=THREAD))
+    plan = churn.plan(request=churn.request(language="ja"))
+    facts = facts_of_plan(plan, "train-1", issue=12, issue_title="Churn", issue_url=THREAD, estimated_cost_usd=1.5)
+    told = notification_for(facts)
     assert (told.event, told.severity, told.issue, told.training_id) == ("approval_needed", "info", 12, "train-1")
     assert told.language == plan.request.language == "ja"
     assert "承認" in told.title and "#12" in told.title
@@ -51,7 +52,7 @@ def test_a_proposal_asks_for_an_approval_and_names_the_estimate_and_the_plan(chu
 
 
 def test_without_an_estimate_it_says_so_instead_of_zero(churn: SimpleNamespace) -> None:
-    plan = churn.plan(request=churn.request(language="ja"), estimated_cost_usd=None)
+    plan = churn.plan(request=churn.request(language="ja"))
     text = notification_for(facts_of_plan(plan, "train-1", issue=1, issue_title="", issue_url=None)).text
     assert "まだ見積もりはありません" in text and "$" not in text
 

@@ -55,7 +55,9 @@ def every_reply(churn: SimpleNamespace, language: Language, text: str = "maintai
         "no_earlier": replies.rollback_impossible_comment(language, asked=None, **impossible),
         "no_such_version": replies.rollback_impossible_comment(language, asked=f"{text}x", **impossible),
         "not_applicable": replies.not_applicable_comment("cancel", "nothing_to_cancel", language),
-        "status": replies.status_comment(language, **status, attempt=2, max_retry=3, links=Links(history=text, mlflow=text)),
+        "status": replies.status_comment(
+            language, **status, attempt=2, max_retry=3, links=Links(history=f"/{text}", mlflow=f"/{text}")
+        ),
         "ended": replies.status_comment(language, **status, outcome="below_threshold"),
         "explain": replies.explain_comment(plan, language, optimizations=["SMOTE (FR-035)"], record=churn.below_threshold()),
     }  # fmt: skip
@@ -199,12 +201,6 @@ def test_on_github_thumbs_decide_and_an_edit_voids(language: Language) -> None:
     text = replies.how_to_approve(language)
     assert "👍" in text and "👎" in text and "YAML" in text
     assert replies.how_to_approve(language, second_person=True) != text
-
-
-def test_channels_without_settings_are_named_once() -> None:
-    assert replies.unconfigured_channels((), "en") == ""
-    text = replies.unconfigured_channels(("slack", "slack", "email"), "ja")
-    assert text.count("Slack") == 1 and "メール" in text
 
 
 hostile_values = st.recursive(

@@ -249,7 +249,7 @@ class TestNotDone:
             ("augmentation: [mosaic]\n", ["augmentation"]),
             ("dataset: {classes: [a], train_size: 5}\n", ["dataset_selection", "dataset_selection"]),
             ("max_retry: 3\n", []),
-            ("max_retry: 5\n", ["max_retry"]),
+            ("max_retry: 5\n", []),
         ],
     )
     def test_what_was_asked_for_and_only_that(self, extra, expected):
