@@ -112,7 +112,11 @@ def _asked(url: str, login: str, port: int, content: object = None) -> Any:
     except HTTPError as refused:
         with refused:
             reason = json.loads(refused.read() or b"{}").get("message", "")
-        raise UserError(f"the stand-in refused it: {refused.code} {reason}", field="N", given=url.rpartition("/issues/")[2], next_step="read the threads at their page"
+        raise UserError(
+            f"the stand-in refused it: {refused.code} {reason}",
+            field="N",
+            given=url.rpartition("/issues/")[2],
+            next_step="read the threads at their page",
         ) from None
     except (URLError, OSError, ValueError) as error:
         raise UserError(

@@ -270,9 +270,7 @@ class World:
                 user = self.users[login.lower()] = User(self.next_id(), login, kind, self.now(), app)
             return user
 
-    def add_token(
-        self, user: User, prefix: str = "ghp", expires_at: datetime | None = None, token: str | None = None
-    ) -> str:
+    def add_token(self, user: User, prefix: str = "ghp", expires_at: datetime | None = None, token: str | None = None) -> str:
         """A new token of an account, ``token`` or one that cannot be guessed."""
         with self.lock:
             token = token or f"{prefix}_{secrets.token_hex(18)}"

@@ -74,3 +74,29 @@ def test_a_port_in_use_is_told() -> None:
         told = CliRunner().invoke(cli, ["dev", "github", "--port", str(port)])
     assert told.exit_code == 2
     assert "free one" in told.output
+
+
+def test_a_thumb_is_given_over_http_in_a_persons_name() -> None:
+    from tests.standins.github import GitHubStandIn
+
+    with GitHubStandIn("acme/models") as running:
+        for login, permission, bot in dev.ACCOUNTS:
+            assert running.add_user(login, permission, bot, token=login) == login
+        port = running.html_url.rpartition(":")[2]
+        number = running.open_issue("requester", "title", "body")
+        early = CliRunner().invoke(cli, ["dev", "thumb", str(number), "--port", port])
+        running.comment(number, "stranger", f"{dev.PROPOSAL}train-1 -->\nforged")
+        proposal = running.comment(number, "platform", f"{dev.PROPOSAL}train-1 -->\nA proposal")
+        running.comment(number, "platform", "something else")
+        given = [
+            CliRunner().invoke(cli, ["dev", "thumb", str(number), "--port", port, *more])
+            for more in ([], ["--as", "stranger", "--down"])
+        ]
+        missing = CliRunner().invoke(cli, ["dev", "thumb", "9", "--port", port])
+        assert running.reactions(proposal) == [("maintainer", "+1"), ("stranger", "-1")]
+    assert [told.exit_code for told in (early, *given, missing)] == [2, 0, 0, 2]
+    assert "proposed nothing" in early.output
+    assert "404" in missing.output
+    gone = CliRunner().invoke(cli, ["dev", "thumb", str(number), "--port", port])
+    assert gone.exit_code == 2
+    assert "mlops dev github" in gone.output
