@@ -54,10 +54,12 @@ def submit(file: Path, title: str | None, quiet: bool) -> Any:
     """Open an issue from FILE (YAML, or Markdown with a fenced block)."""
     from resources.platform import Platform
 
-    draft = read_issue_file(file)
-    issue = Platform().tracker.open_issue(title or draft.title, draft.body, draft.labels)
+    draft, platform = read_issue_file(file), Platform()
+    issue = platform.tracker.open_issue(title or draft.title, draft.body, draft.labels)
     data = {"issue": issue.number, "title": issue.title, "url": issue.url}
-    return data, f"issue {issue.number} opened: {issue.title}\nnext: mlops run {issue.number}"
+    on_github = platform.settings.tracker == "github"
+    following = f"`mlops ui` proposes; read and approve at {issue.url}" if on_github else f"mlops run {issue.number}"
+    return data, f"issue {issue.number} opened: {issue.title}\nnext: {following}"
 
 
 @cli.command("run")
