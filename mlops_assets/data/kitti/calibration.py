@@ -163,17 +163,18 @@ def read_calibration(source: Path | str) -> Calibration:
     return Calibration(**matrices)
 
 
-def calibration_text(calibration: Calibration) -> str:
-    """The text of a calibration file of the object benchmark: 13 significant digits, as KITTI writes them."""
+def calibration_text(calibration: Calibration, *, tracking: bool = False) -> str:
+    """The text of a calibration file: 13 significant digits, under the names of the object or the tracking benchmark."""
+    written = {ours: f"{theirs} " for theirs, ours in _TRACKING_NAMES.items()} if tracking else {}
     lines = []
     for name in _SHAPES:
         matrix = getattr(calibration, name)
         if matrix is not None:
-            lines.append(f"{name}: " + " ".join(f"{value:.12e}" for value in matrix.ravel()) + "\n")
+            lines.append(written.get(name, f"{name}: ") + " ".join(f"{value:.12e}" for value in matrix.ravel()) + "\n")
     return "".join(lines)
 
 
-def write_calibration(path: Path, calibration: Calibration) -> None:
+def write_calibration(path: Path, calibration: Calibration, *, tracking: bool = False) -> None:
     """Write a calibration file; readers see the old file or the whole new one, never half of it.
 
     Raises:
@@ -181,7 +182,7 @@ def write_calibration(path: Path, calibration: Calibration) -> None:
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_text(calibration_text(calibration), encoding="ascii")
+        beside.write_text(calibration_text(calibration, tracking=tracking), encoding="ascii")
         beside.replace(path)
     except OSError:
         with suppress(OSError):
