@@ -323,8 +323,7 @@ def test_a_policy_that_contradicts_itself_is_refused(made: Path, policy: CocoPol
 
 
 def test_perfect_detections_reach_one_and_those_in_crowd_regions_cost_nothing(made: Path, tmp_path: Path) -> None:
-    from faster_coco_eval import COCO, COCOeval_faster
-
+    evaluator = pytest.importorskip("faster_coco_eval", reason="the extra `perception` is not installed")
     copy = KittiCopy.open(made)
     document = to_coco(copy, copy.index.frames)
     write_coco(tmp_path / "truth.json", document)
@@ -334,8 +333,8 @@ def test_perfect_detections_reach_one_and_those_in_crowd_regions_cost_nothing(ma
         for a in document["annotations"]
     ]
     with redirect_stdout(io.StringIO()):
-        truth = COCO(str(tmp_path / "truth.json"))
-        evaluation = COCOeval_faster(truth, truth.loadRes(detections), "bbox")
+        truth = evaluator.COCO(str(tmp_path / "truth.json"))
+        evaluation = evaluator.COCOeval_faster(truth, truth.loadRes(detections), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

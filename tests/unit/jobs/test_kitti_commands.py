@@ -63,7 +63,7 @@ def test_control_sequences_in_a_label_file_do_not_reach_the_terminal(made: Path)
     finally:
         labels.write_text(whole)
     assert result.exit_code == 1 and "\x1b" not in result.output and "unknown classes: 30" in result.output
-    assert "… and 25 more" in result.output and result.output.count("… and") == 2
+    assert "… and 25 more" in result.output and len(result.output.splitlines()) < 70
     assert max(map(len, result.output.splitlines())) <= 80
 
 
