@@ -130,8 +130,9 @@ class _Candidates:
         return Counts(hits, np.count_nonzero(alarms, axis=0).astype(np.float64), similar)
 
     def _is_hit(self, pairs: Integers) -> NDArray[np.bool_]:
-        counts = self._roles.truth[self._truth[pairs]] == COUNTS
-        return counts & (self._roles.detection[self._detection[pairs]] == COUNTS)
+        truth, detection = self._roles.truth[self._truth[pairs]], self._roles.detection[self._detection[pairs]]
+        both: NDArray[np.bool_] = (truth == COUNTS) & (detection == COUNTS)
+        return both
 
     def _matches(self, order: Integers, free: NDArray[np.bool_]) -> Iterator[tuple[Integers, NDArray[np.bool_]]]:
         """For the labels of each step: ``(labels, thresholds)`` the pair taken, and whether one was.
@@ -144,7 +145,7 @@ class _Candidates:
             pairs = order[step == number]
             truth = self._truth[pairs]
             starts = np.flatnonzero(np.concatenate([[True], truth[1:] != truth[:-1]]))
-            place = np.where(free[self._detection[pairs]], np.arange(len(pairs))[:, None], len(pairs))
+            place = np.where(free[self._detection[pairs]], np.arange(len(pairs), dtype=np.int32)[:, None], np.int32(len(pairs)))
             first = np.minimum.reduceat(place, starts, axis=0)
             found = first < len(pairs)
             taken = pairs[np.where(found, first, 0)]
