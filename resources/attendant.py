@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from mlops_assets.errors import NotApproved, RequestInvalid
-from mlops_assets.request.lifecycle import IssueState, RunState, Stop, TrainingIdentity, body_digest, decide
+from mlops_assets.request.lifecycle import IssueState, RunState, Stop, StopCause, TrainingIdentity, body_digest, decide
 from resources.closing import close_training
 from resources.ledger import now
 from resources.tracker import Issue, Reaction
@@ -65,7 +65,7 @@ class Attendant:
             others = self._end_others(issue, state.training_id)
             action = decide(state)
             if action == "read":
-                self._platform.front_desk.read(issue)
+                self._platform.front_desk.read(issue, after=self._platform.front_desk.overtaken(issue))
                 thumbs = None  # they were given to another proposal
                 continue
             if state.training_id is None:
@@ -96,7 +96,8 @@ class Attendant:
         elif action == "reject" and state.decided_by is not None:
             platform.ledger.stop(training_id, Stop(reason="rejected", by=state.decided_by, at=now()))
         elif action == "reject":
-            platform.ledger.stop(training_id, Stop(reason="cancelled", by=issue.author, at=now(), detail="closed"))
+            cause: StopCause = "closed" if issue.state == "closed" else "unlabelled"
+            platform.ledger.stop(training_id, Stop(reason="cancelled", by="mlops", at=now(), cause=cause))
         elif action == "conclude":
             close_training(platform, training_id, self._runs.error(training_id))
 
@@ -111,7 +112,7 @@ class Attendant:
             except RequestInvalid:
                 close_training(self._platform, identity.training_id, str(changed))
                 return False
-            stop = Stop(reason="superseded", by="mlops", at=now(), detail=str(changed))
+            stop = Stop(reason="superseded", by="mlops", at=now(), cause="plan_changed", detail=str(changed))
             self._platform.ledger.stop(identity.training_id, stop)
             return False
         return True
@@ -124,7 +125,7 @@ class Attendant:
             if training_id == current or ledger.is_reported(training_id):
                 continue
             edited = identity.body_digest != body_digest(issue.title, issue.body)
-            stop = Stop(reason="superseded", by=issue.author, at=now(), detail="edited" if edited else "another attempt")
+            stop = Stop(reason="superseded", by="mlops", at=now(), cause="edited" if edited else "another_attempt")
             ledger.stop(training_id, stop)
             if "running" in (self._runs.state(training_id, "propose"), self._runs.state(training_id, "train")):
                 running.append(identity)

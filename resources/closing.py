@@ -106,7 +106,8 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         model=_model_facts(platform, training_id, facts),
         endpoint=endpoint,
         phases=platform.board.phases(training_id),
-        ended_by=stop.by if stop is not None and outcome in ("cancelled", "rejected") else None,
+        ended_by=stop.by if stop is not None and outcome in ("cancelled", "rejected") and stop.cause is None else None,
+        ended_because=stop.cause if stop is not None and outcome == stop.reason else None,
         error=error if outcome == "failed" else None,
     )
     return with_impact(platform, record)

@@ -17,6 +17,7 @@ from mlops_assets.request.commands import Cancel, Command, Explain, Retry, Rollb
 from mlops_assets.request.lifecycle import Stop, TrainingIdentity, body_digest
 from mlops_assets.request.schema import Frozen
 from mlops_assets.request.vocabulary import Language
+from resources.front_desk import TRIGGER_LABEL
 from resources.ledger import Answered, now
 from resources.tracker import Comment, Issue
 
@@ -93,6 +94,8 @@ class Conversation:
             limit = ledger.request(current.training_id).max_retry
             if issue.state == "closed":
                 return replies.not_applicable_comment("retry", "closed", language)
+            if TRIGGER_LABEL not in issue.labels:
+                return replies.not_applicable_comment("retry", "unlabelled", language)
             if self._is_under_way(current):
                 return replies.not_applicable_comment("retry", "still_running", language)
             if len(attempts) > limit:
@@ -118,11 +121,11 @@ class Conversation:
 
     def _is_under_way(self, identity: TrainingIdentity) -> bool:
         """Whether a training is approved, or being ended, and not yet reported."""
-        ledger = self._platform.ledger
-        if ledger.is_reported(identity.training_id):
-            return False
+        return not self._platform.ledger.is_reported(identity.training_id) and self._is_approved(identity)
+
+    def _is_approved(self, identity: TrainingIdentity) -> bool:
         plan = self._platform.front_desk.plan(identity.training_id)
-        return plan is not None and ledger.approval(identity.training_id, plan.digest) is not None
+        return plan is not None and self._platform.ledger.approval(identity.training_id, plan.digest) is not None
 
     def _cancel(self, issue: Issue, comment: Comment, current: TrainingIdentity, language: Language) -> str:
         ledger = self._platform.ledger
@@ -131,7 +134,8 @@ class Conversation:
         if not training_id:
             return replies.not_applicable_comment("cancel", "nothing_to_cancel", language)
         stop = ledger.stop(training_id, Stop(reason="cancelled", by=comment.author, at=now()))
-        return replies.cancelled_comment(stop.by, language)
+        approved = self._is_approved(ledger.identity(training_id))
+        return replies.cancelled_comment(stop.by, language) if approved else replies.withdrawn_comment(stop.by, language)
 
     def _rollback(self, issue: Issue, comment: Comment, command: Rollback, current: TrainingIdentity, language: Language) -> str:
         endpoint = self._endpoint(current)
@@ -191,6 +195,7 @@ class Conversation:
             attempt=current.attempt,
             max_retry=ledger.request(training_id).max_retry,
             not_done=[item.key for item in plan.not_done] if plan is not None else [],
+            awaits_approval=record is None and ledger.stopped(training_id) is None and not self._is_approved(current),
         )
 
     def _explain(self, current: TrainingIdentity, language: Language) -> str:

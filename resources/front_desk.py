@@ -34,6 +34,9 @@ STATE_LABELS = (RUNNING, DONE, FAILED, INVALID, NEEDS_OPERATOR)
 TRIGGER_LABEL = "mlops:train"
 
 
+#: Problems that only a request without any other shows.
+FOUND_LATE = ("dataset_not_registered", "algorithm_not_available")
+
 #: Why a command that approves is refused, for the terminal; threads have their own sentences.
 DENIED = {
     "bot": "machine accounts may not",
@@ -67,6 +70,8 @@ class FrontDesk:
             return IssueState(wanted=wanted, refused=ledger.is_refused(issue.number, digest))
         identity = attempts[-1]
         training_id = identity.training_id
+        if wanted and self.overtaken(issue) == training_id:
+            return IssueState(wanted=wanted, refused=ledger.is_refused(issue.number, digest))
         plan = self.plan(training_id)
         approval = ledger.approval(training_id, plan.digest) if plan is not None else None
         stop = ledger.stopped(training_id)
@@ -94,8 +99,16 @@ class FrontDesk:
         digest = body_digest(issue.title, issue.body)
         attempts = self._platform.ledger.attempts(issue.number, digest)
         if attempts:
-            return self._platform.ledger.is_reported(attempts[-1].training_id)
+            return self._platform.ledger.is_reported(attempts[-1].training_id) and self.overtaken(issue) is None
         return self._platform.ledger.is_refused(issue.number, digest)
+
+    def overtaken(self, issue: Issue) -> str | None:
+        """The training of this wording that an edit ended, where the issue has been edited back to it; None otherwise."""
+        attempts = self._platform.ledger.attempts(issue.number, body_digest(issue.title, issue.body))
+        if not attempts or not self._platform.ledger.is_reported(attempts[-1].training_id):
+            return None
+        stop = self._platform.ledger.stopped(attempts[-1].training_id)
+        return attempts[-1].training_id if stop is not None and stop.cause == "edited" else None
 
     def read(self, issue: Issue, *, after: str | None = None) -> TrainingIdentity:
         """Validate an issue and give its present wording a training, or refuse it in one comment.
@@ -220,10 +233,22 @@ class FrontDesk:
         return identity
 
     def _request_of(self, issue: Issue) -> TrainingRequest:
-        request = parse_issue(issue.title, issue.body, offered=_offered())
+        try:
+            request = parse_issue(issue.title, issue.body, offered=_offered())
+        except RequestInvalid as invalid:
+            raise RequestInvalid([*invalid.problems, *self._further(issue, invalid)], corrected=invalid.corrected) from invalid
         if self._platform.settings.language != "auto":
             request = request.model_copy(update={"language": self._platform.settings.language})
         return request
+
+    def _further(self, issue: Issue, invalid: RequestInvalid) -> tuple[Problem, ...]:
+        """What would still stand in the way with the corrected block in place, so that people mend everything at once."""
+        known = {problem.field for problem in invalid.problems}
+        try:
+            self.make_plan(parse_issue(issue.title, f"```yaml\n{invalid.corrected or ''}\n```", offered=_offered()))
+        except RequestInvalid as further:
+            return tuple(p for p in further.problems if p.code in FOUND_LATE and p.field not in known)
+        return ()
 
     def make_plan(self, request: TrainingRequest, version: DatasetVersion | None = None) -> Plan:
         """The plan of a request with the present code, on ``version`` or the current version of its dataset.

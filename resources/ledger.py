@@ -104,6 +104,10 @@ class Ledger:
         """Whether this wording was refused before."""
         return self._store.exists(f"{self._issues}/{issue}/{body_digest}/refused.json")
 
+    def was_refused(self, issue: int) -> bool:
+        """Whether any wording of an issue was refused."""
+        return any(key.endswith("/refused.json") for key in self._store.keys(f"{self._issues}/{issue}"))
+
     def attempts(self, issue: int, body_digest: str) -> list[TrainingIdentity]:
         """Trainings that this wording of an issue was given, first attempt first."""
         keys = [k for k in self._store.keys(f"{self._issues}/{issue}/{body_digest}") if "/attempt-" in k]

@@ -64,6 +64,8 @@ class Thread:
         self._write(training_id, self._proposal(training_id))
         number = ledger.identity(training_id).issue
         if number is not None:
+            if ledger.was_refused(number):
+                self._platform.tracker.upsert_comment(number, "refusal", comments.mended_comment(plan.request.language))
             self._label(number, None)
 
     def progress(self, training_id: str) -> None:
@@ -150,6 +152,8 @@ class Thread:
         command = f"mlops run {identity.issue}" if self._platform.settings.tracker == "folder" else None
         second = self._platform.approvals.needs_second_person(identity, plan)
         how = replies.how_to_approve(language, command=command, second_person=second)
+        if self._platform.ledger.stopped(training_id) is not None or self._platform.ledger.record(training_id) is not None:
+            how = sentence("approve.void", language)
         return proposal_comment(
             plan,
             language,

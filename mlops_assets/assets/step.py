@@ -50,6 +50,8 @@ class Step:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if isinstance(error, TrainingStopped):
+            return  # the phase did not fail: it is left under way, and the report shows it as stopped
         if error is not None and self._phase is not None and not self._settled:
             self.platform.board.finish(self.training_id, self._phase, "failed", headline_of(error))
 

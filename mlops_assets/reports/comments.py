@@ -47,6 +47,11 @@ def refusal_comment(problems: Sequence[Problem], corrected: str | None, language
     )
 
 
+def mended_comment(language: Language) -> str:
+    """What takes the place of a refusal once the issue has become a request."""
+    return paragraphs(f"## {sentence('heading.mended', language)}", sentence("sentence.mended", language))
+
+
 def problem_table(problems: Sequence[Problem], language: Language, *, nowhere: str) -> str:
     """Every problem with what was given and what would be accepted; ``nowhere`` is the label for one of no single field."""
     header = tuple(sentence(f"label.{name}", language) for name in ("field", "problem", "given", "allowed", "did_you_mean"))
@@ -170,15 +175,24 @@ def _not_finished(record: TrainingRecord, language: Language, *, by_reply: bool)
     """The short final comment of a training that people stopped: what it was, who stopped it, and what next."""
     who = facts.ended_by(record, language)
     what = facts.basic_information(record, language)
+    began = record.has_run or record.ending == "cancelled"
+    heading = "withdrawn" if record.ending == "withdrawn" else record.outcome
     return paragraphs(
-        f"## {sentence(f'outcome.{record.outcome}', language)}",
+        f"## {sentence(f'outcome.{heading}', language)}",
         f"**{facts.status_sentence(record, language)}**",
         f"{bullets([who])}\n{what}" if who else what,
-        f"### {sentence('heading.progress', language)}" if record.outcome == "cancelled" else "",
-        phase_table(record.phases, language, not_done=record.not_done, ended=True) if record.outcome == "cancelled" else "",
-        sentence(f"next.{record.outcome}", language),
+        f"### {sentence('heading.progress', language)}" if began else "",
+        phase_table(record.phases, language, not_done=record.not_done, ended=True) if began else "",
+        sentence(f"next.{_next_step(record)}", language),
         "" if by_reply or record.outcome == "superseded" else _try_again(record, language),
     )
+
+
+def _next_step(record: TrainingRecord) -> str:
+    """Which sentence tells what people can do now."""
+    if record.ended_because in ("closed", "unlabelled"):
+        return record.ended_because
+    return "superseded" if record.ending == "superseded_run" else record.ending
 
 
 def what_can_be_changed(record: TrainingRecord, language: Language, *, by_reply: bool = False) -> str:

@@ -85,7 +85,7 @@ def basic_information(record: TrainingRecord, language: Language) -> str:
         labelled("algorithm", algorithm(record.request, language), language),
         labelled("started_at", time_of(record.started_at), language),
     ]
-    if record.outcome not in NEVER_RAN:
+    if record.has_run or record.ending == "cancelled":
         items.append(labelled("took", took(record, language), language))
     if record.issue is not None:
         number = sentence("sentence.issue_and_attempt", language, issue=record.issue, attempt=record.attempt)
@@ -166,7 +166,7 @@ def status_sentence(record: TrainingRecord, language: Language) -> str:
     """The outcome with its icon: one line that says how the training ended, why, and with which model."""
     gate = gate_sentence(record.gate, language) if record.gate is not None else ""
     text = sentence(
-        f"status.{record.outcome}",
+        f"status.{record.ending}",
         language,
         model=echo(record.model_id),
         version=echo(record.model.version) if record.model else "—",

@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import Field, JsonValue
 
 from mlops_assets.data.dataset import QualityCheck
+from mlops_assets.request.lifecycle import StopCause
 from mlops_assets.request.optimiser.estimate import Actual, Estimate
 from mlops_assets.request.optimiser.models import Optimization
 from mlops_assets.request.optimiser.rules import carry_out
@@ -18,6 +19,7 @@ from mlops_assets.request.schema import Frozen, TrainingRequest
 from mlops_assets.request.vocabulary import Environment, Language
 
 Outcome = Literal["deployed", "below_threshold", "failed", "cancelled", "rejected", "superseded"]
+Ending = Literal[Outcome, "withdrawn", "superseded_run", "superseded_attempt", "superseded_plan"]
 Phase = Literal["request", "plan", "data", "features", "training", "evaluation", "package", "deployment"]
 PHASES: tuple[Phase, ...] = ("request", "plan", "data", "features", "training", "evaluation", "package", "deployment")
 PhaseState = Literal["waiting", "running", "done", "failed", "skipped"]
@@ -121,12 +123,24 @@ class TrainingRecord(Frozen):
     endpoint: EndpointFacts | None = None
     phases: tuple[PhaseProgress, ...] = ()
     ended_by: str | None = Field(default=None, description="who cancelled or rejected it; None where nobody did or it is unknown")
+    ended_because: StopCause | None = Field(default=None, description="what ended it where nobody said so in the thread")
     error: str | None = Field(default=None, description="headline of what went wrong, for a failed training")
 
     @property
     def has_run(self) -> bool:
         """Whether the training got as far as to be part of its line's history: a plan that was only proposed did not."""
         return self.outcome not in ("cancelled", "rejected", "superseded") or self.dataset is not None
+
+    @property
+    def ending(self) -> Ending:
+        """How it ended, apart by what people have to be told: a plan that never ran was not stopped but dropped."""
+        if self.outcome == "cancelled":
+            return "cancelled" if self.has_run or self.approved_by is not None else "withdrawn"
+        if self.outcome == "superseded" and self.has_run:
+            return "superseded_run"
+        if self.outcome == "superseded" and self.ended_because in ("another_attempt", "plan_changed"):
+            return "superseded_attempt" if self.ended_because == "another_attempt" else "superseded_plan"
+        return self.outcome
 
     @property
     def retries_exhausted(self) -> bool:

@@ -18,7 +18,7 @@ from mlops_assets.reports.markdown import bullets, echo, link_or_code, paragraph
 from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
 from mlops_assets.reports.proposal import detected
 from mlops_assets.reports.quantities import counted, metric_name, setting_value, term, threshold_text
-from mlops_assets.reports.record import Outcome, PhaseProgress, TrainingRecord
+from mlops_assets.reports.record import Ending, Outcome, PhaseProgress, TrainingRecord
 from mlops_assets.reports.report_sections import IMPORTANCE_SHOWN, importance
 from mlops_assets.request.adjustment import Difference
 from mlops_assets.request.authority import Denial
@@ -29,7 +29,14 @@ from mlops_assets.request.vocabulary import METRICS, Environment, Language
 Action = Literal["approve", "reject", "retry", "rollback", "cancel"]
 #: Why a command has nothing to act on.
 NotApplicable = Literal[
-    "no_training", "nothing_to_cancel", "still_running", "awaits_approval", "threshold_reached", "nothing_served", "closed"
+    "no_training",
+    "nothing_to_cancel",
+    "still_running",
+    "awaits_approval",
+    "threshold_reached",
+    "nothing_served",
+    "closed",
+    "unlabelled",
 ]
 _VERSIONS_SHOWN = 10
 
@@ -174,7 +181,12 @@ def cancelled_comment(person: str, language: Language) -> str:
     return _short("cancelled", language, person)
 
 
-def _short(outcome: Outcome, language: Language, person: str) -> str:
+def withdrawn_comment(person: str, language: Language) -> str:
+    """A proposal was dropped before anybody approved it."""
+    return _short("withdrawn", language, person)
+
+
+def _short(outcome: Ending, language: Language, person: str) -> str:
     return paragraphs(
         f"## {sentence(f'outcome.{outcome}', language)}",
         sentence(f"reply.{outcome}", language, person=plain(person, 80)),
@@ -249,10 +261,12 @@ def status_comment(
     max_retry: int = 0,
     not_done: Sequence[str] = (),
     links: Links | None = None,
+    awaits_approval: bool = False,
 ) -> str:
     """How far the issue's training is, what is served, and how many attempts are used.
 
     Args:
+        awaits_approval: nobody has approved its plan yet, so that no phase is near.
         outcome: how the training ended; None while it has not.
     """
     items = [facts.labelled("model_id", echo(model_id), language)]
@@ -262,6 +276,8 @@ def status_comment(
     blocks = [f"## {sentence('heading.status', language)}", bullets(items)]
     if training_id is None:
         return paragraphs(*blocks, sentence("reply.no_training", language))
+    if awaits_approval:
+        return paragraphs(*blocks, sentence("progress.awaits_approval", language, training=echo(training_id)))
     ended = facts.labelled_text(echo(training_id), sentence(f"outcome.{outcome}", language), language) if outcome else ""
     return paragraphs(
         *blocks,

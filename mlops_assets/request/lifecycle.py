@@ -26,6 +26,13 @@ Action = Literal[
 ]
 Verdict = Literal["none", "approved", "rejected"]
 StopReason = Literal["cancelled", "rejected", "superseded"]
+StopCause = Literal[
+    "edited",  # the issue says something else now
+    "another_attempt",  # an operator's reply asked for other settings
+    "plan_changed",  # code or limits are not those that were approved
+    "closed",  # the issue was closed
+    "unlabelled",  # it no longer carries the label that asks for a training
+]
 
 
 def body_digest(title: str, body: str) -> str:
@@ -70,6 +77,7 @@ class Stop(Frozen):
     reason: StopReason
     by: str
     at: str
+    cause: StopCause | None = Field(default=None, description="None: somebody said so in the thread")
     detail: str = ""
 
 

@@ -1,16 +1,17 @@
 """Replays one recorded thread: people act on GitHub, the sensors tick, runs are executed, and what the platform wrote is kept.
 
-A thread is a YAML file: who takes part, and what happens, step by step. GitHub is the stand-in over HTTP; the platform, its
-sensors, its Dagster instance and its trainings are real. `record` beside the tests writes the transcripts anew.
+A thread is a YAML file: who takes part, and what happens, step by step; every ``do_…`` here is a step. GitHub is the stand-in
+over HTTP; the platform, its sensors, its Dagster instance and its trainings are real. What must hold is in ``expectations``.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunRequest, build_sensor_context
@@ -20,17 +21,28 @@ from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
 from mlops_assets.errors import MlopsError
 from mlops_assets.partitions import MODEL_LINES
+from resources import platform as doors
+from resources.approvals import ASKED_AGAIN_AFTER
+from resources.board import ProgressEvent
 from resources.platform import Platform
 from resources.runs import PROCESS_TAG, this_process
 from resources.settings import Settings
 from sensors.issues import after_run, read_issues
 from tests.standins.github import GitHubStandIn
+from tests.threads.expectations import EXPECTATIONS, check_always
+from tests.threads.receiver import SECRET, Receiver
+from tests.threads.transcript import transcript
+from tests.unit.resources.on_github import REPOSITORY, standin
 
-REPOSITORY = "acme/models"
-PLATFORM = "mlops-platform"
-ROWS = 600
+PLATFORM: Final = "mlops-platform"
+ROWS: Final = 600
 #: More rounds of ticks and runs than any thread needs to come to rest.
-ROUNDS = 12
+ROUNDS: Final = 12
+DECIDING: Final = ("write", "maintain", "admin")
+#: A process that cannot be: numbers of processes begin at one.
+NO_PROCESS: Final = "0:0.00"
+
+Step = str | Mapping[str, Any]
 
 
 class Replay:
@@ -40,9 +52,10 @@ class Replay:
         self.script = script
         self.github = github
         self.instance = instance
+        self.deciders: set[str] = set()
         token = github.add_user(PLATFORM, permission="write")
         for login, role in script["people"].items():
-            github.add_user(login, **(role if isinstance(role, dict) else {"permission": role}))
+            self._is_now(login, **(role if isinstance(role, dict) else {"permission": role}))
         github.push(PLATFORM, {"README.md": "# Models\n"}, "A repository is never empty when people open issues")
         self.settings = Settings(
             home=home,
@@ -50,61 +63,120 @@ class Replay:
             github_repository=REPOSITORY,
             github_api_url=github.url,
             github_token=token,
+            webhook_secret=SECRET,
             **script.get("settings", {}),
         )
         self.platform = Platform(self.settings)
+        self.receiver: Receiver | None = None
+        self.ends_under_way = script.get("ends") == "under way"
         self.number = 0
+        self.numbers: list[int] = []
+        self.comment_ids: dict[str, int] = {}
+        self.shown: list[tuple[str, str]] = []
         self.cursor: str | None = None
         self.due: list[RunRequest] = []
         self.asked: set[str] = set()
         self.runs: dict[str, int] = {"propose": 0, "train": 0}
 
-    # --- what happens --------------------------------------------------------------------------------------------------
+    def _is_now(self, login: str, **role: Any) -> None:
+        self.github.add_user(login, **role)
+        if role.get("permission") in DECIDING and not role.get("bot"):
+            self.deciders.add(login)
 
-    def play(self) -> None:
-        """Every step of the script."""
-        for position, step in enumerate(self.script["steps"], 1):
+    def play(self, steps: Sequence[Step] | None = None, within: str = "") -> None:
+        """Every step of the script, or of one that happens ``within`` another."""
+        for position, step in enumerate(self.script["steps"] if steps is None else steps, 1):
             name, given = (step, None) if isinstance(step, str) else next(iter(step.items()))
+            place = f"{within}step {position}, {name}"
             try:
                 getattr(self, f"do_{name}")(**given) if isinstance(given, dict) else getattr(self, f"do_{name}")()
+                if self.receiver is not None:
+                    assert self.github.wait_for_deliveries(), "a delivery has not reached the receiver"
             except AssertionError as error:
-                raise AssertionError(f"step {position}, {name}: {error}\n\n{self.transcript()}") from error
+                raise AssertionError(f"{place}: {error}\n\n{'' if within else self.transcript()}") from error
+
+    # --- what people do ------------------------------------------------------------------------------------------------
 
     def do_open(self, by: str, title: str, body: str, labels: tuple[str, ...] = ("mlops:train",)) -> None:
+        """The steps that follow are about this issue."""
         self.number = self.github.open_issue(by, title, body, labels=list(labels))
+        self.numbers.append(self.number)
 
-    def do_edit(self, by: str, **changes: str) -> None:
-        if "replace" in changes:
+    def do_turn(self, to: int) -> None:
+        """The steps that follow are about the issue opened as the ``to``-th."""
+        self.number = self.numbers[to - 1]
+
+    def do_edit(self, by: str, replace: str | None = None, becomes: str = "", **changes: str) -> None:
+        """Replace a part of the body, or whole fields of the issue."""
+        if replace is not None:
             body = self.github.issue(self.number)["body"]
-            assert changes["replace"] in body
-            changes = {"body": body.replace(changes["replace"], changes["with"])}
+            assert replace in body, f"the body does not hold {replace}"
+            changes = {"body": body.replace(replace, becomes)}
         self.github.edit_issue(self.number, by, **changes)
 
-    def do_comment(self, by: str, text: str) -> None:
-        self.github.comment(self.number, by, text)
+    def do_comment(self, by: str, text: str, name: str = "") -> None:
+        self.comment_ids[name] = self.github.comment(self.number, by, text)
+
+    def do_edit_comment(self, by: str, text: str, name: str = "") -> None:
+        self.github.edit_comment(self.comment_ids[name], by, text)
 
     def do_thumb(self, by: str, up: bool = True) -> None:
-        """On the newest proposal."""
+        """On the newest comment of a training."""
         self.github.react(self.of_marker("training:")[-1]["id"], by, "+1" if up else "-1")
+
+    def do_take_back(self, by: str, up: bool = True) -> None:
+        self.github.unreact(self.of_marker("training:")[-1]["id"], by, "+1" if up else "-1")
 
     def do_close(self, by: str) -> None:
         self.github.close_issue(self.number, by)
 
+    def do_reopen(self, by: str) -> None:
+        self.github.reopen_issue(self.number, by)
+
+    def do_label(self, by: str, name: str) -> None:
+        self.github.label(self.number, by, name)
+
+    def do_unlabel(self, by: str, name: str) -> None:
+        self.github.unlabel(self.number, by, name)
+
     def do_permission(self, of: str, becomes: str) -> None:
-        self.github.add_user(of, permission=becomes)
+        self._is_now(of, permission=becomes)
+
+    # --- what goes wrong -----------------------------------------------------------------------------------------------
 
     def do_fault(self, answer: str | int, **more: Any) -> None:
+        """The next requests that match go wrong; see the stand-in's ``fail``."""
         self.github.fail(answer, **more)
+
+    def do_calm(self) -> None:
+        """Nothing goes wrong any more; what was to go wrong has."""
+        assert not self.github.faults, f"these have not happened: {self.github.faults}"
 
     def do_forget(self) -> None:
         """The platform's process ends and another begins: nothing is known but what was written down."""
+        doors._github_client.cache_clear()
+        doors._github_tracker.cache_clear()
         self.platform = Platform(self.settings)
 
     def do_lose_cursor(self) -> None:
-        """The tick was killed before Dagster kept its cursor."""
+        """Dagster's storage was removed, and the sensor's cursor with it."""
         self.cursor = None
 
-    def do_tick(self, times: int = 1) -> None:
+    def do_webhook(self) -> None:
+        """The receiver is started as a process of its own, and GitHub told of it."""
+        self.receiver = Receiver(self.settings)
+        self.github.add_hook(self.receiver.url, SECRET)
+
+    def do_redeliver(self, times: int = 1) -> None:
+        """GitHub sends everything again that it has sent, under the same ids."""
+        for _ in range(times):
+            for delivery in list({each.guid: each for each in self.github.deliveries}.values()):
+                self.github.redeliver(delivery)
+
+    # --- what the daemon does ------------------------------------------------------------------------------------------
+
+    def do_tick(self, times: int = 1, killed: bool = False) -> None:
+        """One evaluation of the sensor; of a killed one neither the cursor nor what it asked for is kept."""
         for _ in range(times):
             context = build_sensor_context(
                 instance=self.instance,
@@ -113,33 +185,65 @@ class Replay:
                 resources={"platform": self.platform},
             )
             result = read_issues(context)
+            if killed:
+                continue
             self.cursor = result.cursor
             for request in result.run_requests or []:
                 if request.run_key not in self.asked:  # as the daemon does
                     self.asked.add(str(request.run_key))
                     self.due.append(request)
 
-    def do_run(self) -> None:
-        """Execute every run that was asked for, and let the sensors hear of it."""
+    def do_run(self, during: str = "", steps: Sequence[Step] = ()) -> None:
+        """Execute every run that was asked for, and let the sensors hear of it.
+
+        ``steps`` happen at the moment at which the phase ``during`` begins, while the run is under way.
+        """
+        due, self.due = self.due, []
+        wrong: list[AssertionError] = []
+        left = list(steps)
+
+        def meanwhile(event: ProgressEvent) -> None:
+            if event.phase == during and event.state == "running" and left:
+                now, left[:] = list(left), []
+                try:
+                    self.play(now, within=f"during {during}, ")
+                except AssertionError as error:  # Dagster would take it for the step's own
+                    wrong.append(error)
+
+        if steps:
+            self.platform.board.listen(meanwhile)
+        for request in due:
+            self._execute(request)
+        if wrong:
+            raise wrong[0]
+        assert not left, f"no run reached {during}"
+
+    def _execute(self, request: RunRequest) -> None:
+        self.runs[str(request.job_name)] += 1
+        self.instance.add_dynamic_partitions(MODEL_LINES, [str(request.partition_key)])
+        result = defs.resolve_job_def(str(request.job_name)).execute_in_process(
+            instance=self.instance,
+            partition_key=request.partition_key,
+            raise_on_error=False,
+            resources={"platform": self.platform},
+            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            tags={**request.tags, PROCESS_TAG: this_process()},
+        )
+        after_run(self.platform, self.instance, result.run_id)
+
+    def do_queue(self) -> None:
+        """Runs that were asked for are about to be started."""
+        self._add_runs(DagsterRunStatus.NOT_STARTED, this_process())
+
+    def do_die(self) -> None:
+        """Runs that were asked for have begun, and their process was killed."""
+        self._add_runs(DagsterRunStatus.STARTED, NO_PROCESS)
+
+    def _add_runs(self, status: DagsterRunStatus, process: str) -> None:
         due, self.due = self.due, []
         for request in due:
-            self.runs[str(request.job_name)] += 1
-            self.instance.add_dynamic_partitions(MODEL_LINES, [str(request.partition_key)])
-            result = defs.resolve_job_def(str(request.job_name)).execute_in_process(
-                instance=self.instance,
-                partition_key=request.partition_key,
-                raise_on_error=False,
-                resources={"platform": self.platform},
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-                tags={**request.tags, PROCESS_TAG: this_process()},
-            )
-            after_run(self.platform, self.instance, result.run_id)
-
-    def do_begin(self) -> None:
-        """A run that was asked for has begun and is under way."""
-        for request in self.due:
-            tags = {**request.tags, PROCESS_TAG: this_process()}
-            run = DagsterRun(job_name=str(request.job_name), run_id=make_new_run_id(), status=DagsterRunStatus.STARTED, tags=tags)
+            tags = {**request.tags, PROCESS_TAG: process}
+            run = DagsterRun(job_name=str(request.job_name), run_id=make_new_run_id(), status=status, tags=tags)
             self.instance.run_storage.add_run(run)
 
     def do_rest(self) -> None:
@@ -153,104 +257,61 @@ class Replay:
             self.do_run()
         raise AssertionError(f"the thread did not come to rest in {ROUNDS} rounds")
 
-    # --- what must hold ------------------------------------------------------------------------------------------------
+    def do_pause(self, seconds: float) -> None:
+        """Time passes, e.g. until a limit that GitHub has set is over."""
+        time.sleep(seconds)
+
+    def do_later(self) -> None:
+        """So much time passes that people whose word did not count are asked about again."""
+        ledger, before = self.platform.ledger, datetime.now(UTC) - ASKED_AGAIN_AFTER - timedelta(seconds=1)
+        for identity in ledger.of_issue(self.number):
+            for refused in ledger.refused_says(identity.training_id):
+                ledger.refuse_say(identity.training_id, refused.model_copy(update={"at": before.isoformat()}))
+
+    # --- what is looked at ---------------------------------------------------------------------------------------------
 
     def do_expect(self, **expected: Any) -> None:
         for name, value in expected.items():
-            getattr(self, f"expect_{name}")(value)
+            EXPECTATIONS[name](self, value)
 
-    def expect_labels(self, labels: list[str]) -> None:
-        assert self.github.labels(self.number) - {"mlops:train"} == set(labels)
+    def do_show(self, kind: str, title: str) -> None:
+        """Keep the newest comment of a kind, as it is at this moment, for the transcript."""
+        self.shown.append((title, self.of_marker(kind)[-1]["body"]))
 
-    def expect_runs(self, runs: dict[str, int]) -> None:
-        assert self.runs == runs
-
-    def expect_commits(self, count: int) -> None:
-        files = self.github.files("training_history")
-        assert len([name for name in files if name.endswith(".md")]) == count, sorted(files)
-
-    def expect_says(self, said: dict[str, list[str] | str]) -> None:
-        """Texts in the newest comment of each kind of marker."""
-        for kind, texts in said.items():
-            bodies = self.of_marker(kind)
-            assert bodies, f"there is no comment of {kind}"
-            for text in [texts] if isinstance(texts, str) else texts:
-                assert text in bodies[-1]["body"], f"{kind} does not say: {text}"
-
-    def expect_silent(self, kinds: list[str]) -> None:
-        for kind in kinds:
-            assert not self.of_marker(kind), f"there is a comment of {kind}"
-
-    def expect_comments(self, count: int) -> None:
-        """Comments of the platform."""
-        assert len(self.of_marker("")) == count
-
-    def of_marker(self, kind: str) -> list[dict[str, Any]]:
+    def of_marker(self, kind: str, number: int | None = None) -> list[dict[str, Any]]:
         """The platform's comments whose marker begins with ``kind``, oldest first."""
-        ours = (comment for comment in self.github.comments(self.number) if comment["user"]["login"] == PLATFORM)
-        return [comment for comment in ours if f"<!-- mlops:comment {kind}" in comment["body"]]
-
-    def check_always(self) -> None:
-        """What holds in every thread: no marker twice, every commit once, nobody but the platform writes its comments."""
-        markers = [comment["body"].split("\n", 1)[0] for comment in self.of_marker("")]
-        assert len(markers) == len(set(markers)), markers
-        histories = [commit for commit in self.github.commits() if "train-" in commit.message]
-        assert len(histories) == len({commit.message for commit in histories})
+        comments = self.github.comments(number or self.number)
+        ours = (comment for comment in comments if comment["user"]["login"] == PLATFORM)
+        return [comment for comment in ours if comment["body"].startswith(f"<!-- mlops:comment {kind}")]
 
     def transcript(self) -> str:
-        """The thread as a person reads it, without what differs from one replay to the next."""
-        issue = self.github.issue(self.number)
-        parts = [f"# {issue['title']}", f"{issue['user']['login']} · {' '.join(sorted(self.github.labels(self.number)))}"]
-        parts.append(issue["body"])
-        for comment in self.github.comments(self.number):
-            thumbs = " ".join(f"{content} {login}" for login, content in self.github.reactions(comment["id"]))
-            parts.append(f"---\n### {comment['user']['login']}  {thumbs}".rstrip())
-            parts.append(comment["body"])
-        return settled("\n\n".join(parts).replace("\r\n", "\n")).rstrip() + "\n"
+        """Every issue of the thread as a person reads it."""
+        return transcript(self.github, self.numbers, self.shown)
 
-
-_NAMED = re.compile(r"train-\d{8}-\d{6}-[0-9a-f]{6}")
-_VARIES = (
-    (re.compile(r"\b[0-9a-f]{64}\b"), "<sha256>"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{40}\b"), "<sha1>"),
-    (re.compile(r"\b(?=[0-9a-f]*\d)(?=[0-9a-f]*[a-f])[0-9a-f]{12,36}\b"), "<hex>"),
-    (re.compile(r"src\.[0-9a-f]{6,}"), "src.<hex>"),
-    (re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2})?(\+00:00| UTC)?"), "<time>"),
-    (re.compile(r"http://127\.0\.0\.1:\d+"), "http://127.0.0.1:<port>"),
-    (re.compile(r"(?:file://)?/[\w./-]*/home/"), "<home>/"),
-    (re.compile(r"\b\d+(\.\d+)? (s|秒|ms|ミリ秒|min|分)(?![\w一-龠])"), "<duration>"),
-    (re.compile(r"(?<![\w.])-?\d+\.\d{3,}(e-?\d+)?\b"), "<number>"),
-    (re.compile(r"[ ]{2,}\|"), " |"),
-    (re.compile(r"\| ?-{2,}:? ?(?=\|)"), "| --- "),
-)
-
-
-def settled(text: str) -> str:
-    """``text`` with ids numbered as they appear, and digests, times, durations, ports and measured numbers masked."""
-    names: dict[str, str] = {}
-    text = _NAMED.sub(lambda match: names.setdefault(match.group(), f"train-#{len(names) + 1}"), text)
-    for pattern, mask in _VARIES:
-        text = pattern.sub(mask, text)
-    return text
+    def stop(self) -> None:
+        """End what this replay has started."""
+        if self.receiver is not None:
+            self.receiver.stop()
+        for endpoint in self.platform.endpoints.list():
+            try:
+                self.platform.endpoints.stop(endpoint.name)
+            except MlopsError:
+                continue
 
 
 @contextmanager
 def replayed(path: Path, folder: Path) -> Iterator[Replay]:
     """A thread that has been played to its end; its endpoints are stopped afterwards."""
     script = yaml.safe_load(path.read_text(encoding="utf-8"))
-    with GitHubStandIn(repository=REPOSITORY) as github, DagsterInstance.ephemeral() as instance:
+    with standin() as github, DagsterInstance.ephemeral() as instance:
         replay = Replay(script, folder / "home", github, instance)
         register_customers(replay.platform, folder)
         try:
             replay.play()
-            replay.check_always()
+            check_always(replay)
             yield replay
         finally:
-            for endpoint in replay.platform.endpoints.list():
-                try:
-                    replay.platform.endpoints.stop(endpoint.name)
-                except MlopsError:
-                    continue
+            replay.stop()
 
 
 def register_customers(platform: Platform, folder: Path) -> None:

@@ -61,14 +61,15 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "phase": PHASES,
     "state": get_args(RowState),
     "phase_row": get_args(Row),
-    "outcome": get_args(Outcome),
-    "status": get_args(Outcome),
-    "next": ("cancelled", "rejected", "superseded"),
+    "outcome": (*get_args(Outcome), "withdrawn"),
+    "status": get_args(Ending),
+    "next": (
+        "cancelled", "rejected", "superseded", "withdrawn", "closed", "unlabelled", "superseded_attempt", "superseded_plan",
+    ),
     "command": COMMANDS,
     "action": get_args(replies.Action),
     "denied": get_args(DenialReason),
     "not_applicable": get_args(replies.NotApplicable),
-    "channel": vocabulary.values(vocabulary.NotificationChannel),
     "metric": (*vocabulary.METRICS, "support"),
     "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
     "algorithm": tuple(vocabulary.ALGORITHMS),
@@ -211,7 +212,7 @@ def write_every_reply(churn: SimpleNamespace) -> None:
         replies.refused_reply_comment([Problem("", code)], corrected, "en")
     for reason, action in product(get_args(DenialReason), get_args(replies.Action)):
         replies.denied_comment(Denial(reason=reason, login="a", permission="read"), action, "en")
-    for comment in (replies.rejected_comment, replies.cancelled_comment):
+    for comment in (replies.rejected_comment, replies.cancelled_comment, replies.withdrawn_comment):
         comment("a", "en")
     replies.superseded_comment("en")
     moved: dict[str, Any] = {"environment": "dev", "before": "v1", "after": "v2", "url": "http://a.b"}
