@@ -71,6 +71,8 @@ class Attendant:
             if state.training_id is None:
                 return Task("nothing", others_to_stop=others)
             identity = self._platform.ledger.identity(state.training_id)
+            if action in ("propose", "wait") and state.approved_digest is None:
+                self._platform.front_desk.show(issue, identity)
             if action == "train" and not self.may_train(issue, identity):
                 thumbs = None
                 continue

@@ -167,9 +167,21 @@ class FrontDesk:
         allotted = self._platform.ledger.allot(identity, request)
         if allotted == identity:
             self._platform.ledger.propose(allotted.training_id, plan)
-            self._platform.thread.propose(allotted.training_id)
-            self._ask_for_approval(issue, allotted, plan)
+            self.show(issue, allotted)
         return allotted
+
+    def show(self, issue: Issue, identity: TrainingIdentity) -> None:
+        """Show people the plan of a training and ask them for their approval, unless both have been done.
+
+        Killed in between, whoever attends to the issue next does it again, which leaves one comment and one notification.
+        """
+        training_id = identity.training_id
+        plan = self.shown_plan(training_id)
+        if plan is None or self._platform.ledger.is_shown(training_id):
+            return
+        self._platform.thread.propose(training_id)
+        self._ask_for_approval(issue, identity, plan)
+        self._platform.ledger.mark_shown(training_id)
 
     def _ask_for_approval(self, issue: Issue, identity: TrainingIdentity, plan: Plan) -> None:
         """Tell the channels that the request names that somebody has to decide, unless the plan approves itself."""

@@ -181,6 +181,14 @@ class Ledger:
         """The plan that people have been shown."""
         return self._optional(f"trainings/{training_id}/proposed.json", Plan)
 
+    def mark_shown(self, training_id: str) -> None:
+        """Note that people have been shown the plan and asked for their approval."""
+        self._store.create(f"trainings/{training_id}/shown.json", b"{}")
+
+    def is_shown(self, training_id: str) -> bool:
+        """Whether people have been shown the plan and asked for their approval."""
+        return self._store.exists(f"trainings/{training_id}/shown.json")
+
     def stop(self, training_id: str, stop: Stop) -> Stop:
         """Note that a training is not wanted any more; the first word stands."""
         key = f"trainings/{training_id}/stop.json"

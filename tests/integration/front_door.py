@@ -6,6 +6,7 @@ ticks (its cursor, and which run keys it has served) is kept on disk here too, s
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from dagster import DagsterInstance, RunRequest, RunsFilter, build_sensor_context
@@ -47,6 +48,11 @@ def register_customers(platform: Platform, folder: Path, dataset_id: str = "cust
     path = folder / f"{dataset_id}.csv"
     simulate_customers(rows, seed=7).drop(columns=["lifetime_value"]).to_csv(path, index=False)
     platform.catalogue.add(CatalogueEntry(dataset_id=dataset_id, source=str(path), target="churned", positive_class="yes"))
+
+
+def tell(text: str) -> None:
+    """Print a measured number; seen with `pytest -s`."""
+    sys.stdout.write(f"\n{text}\n")
 
 
 class FrontDoor:

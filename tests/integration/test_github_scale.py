@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
-from front_door import ACCOUNT, REPOSITORY, FrontDoor, register_customers, settings_for
+from front_door import ACCOUNT, REPOSITORY, FrontDoor, register_customers, settings_for, tell
 
 import sensors.issues
 from resources.platform import Platform
@@ -83,8 +83,8 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crowd]:
 
 def test_a_thousand_new_issues_are_worked_through_a_few_at_a_time(crowd: Crowd) -> None:
     assert crowd.github is not None
-    print(
-        f"\n{ISSUES} new issues on GitHub: {len(crowd.seconds)} ticks, median {statistics.median(crowd.seconds):.2f} s, "
+    tell(
+        f"{ISSUES} new issues on GitHub: {len(crowd.seconds)} ticks, median {statistics.median(crowd.seconds):.2f} s, "
         f"longest {max(crowd.seconds):.2f} s, {sum(crowd.seconds):.1f} s in all, {len(crowd.github.requests)} requests"
     )
     assert max(crowd.seconds) < 60
@@ -105,7 +105,7 @@ def test_a_thousand_open_issues_with_nothing_new_cost_two_requests_and_less_than
         crowd.github.clear_requests()
         seconds.append(crowd.tick())
         requests.append(len(crowd.github.requests))
-    print(f"\nquiet tick on GitHub: median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s, requests {requests}")
+    tell(f"quiet tick on GitHub: median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s, requests {requests}")
     assert max(requests) <= 2
     assert statistics.median(seconds) < 1
     assert {record.status for record in crowd.github.requests} == {304}
@@ -152,11 +152,11 @@ def test_a_folder_of_a_thousand_issues_costs_less_than_a_second(tmp_path: Path) 
     with DagsterInstance.ephemeral() as instance:
         crowd = Crowd(FrontDoor(platform, instance))
         crowd.work_through()
-        print(f"\n{ISSUES} new files: {len(crowd.seconds)} ticks, longest {max(crowd.seconds):.2f} s, {sum(crowd.seconds):.1f} s")
+        tell(f"{ISSUES} new files: {len(crowd.seconds)} ticks, longest {max(crowd.seconds):.2f} s, {sum(crowd.seconds):.1f} s")
         assert max(crowd.seconds) < 60
         assert sorted(platform.docket.listing().waiting) == list(range(EVERY, ISSUES + 1, EVERY))
         for _ in range(3):
             crowd.tick()
         seconds = [crowd.tick() for _ in range(QUIET_TICKS)]
-    print(f"quiet tick over a folder: median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s")
+    tell(f"quiet tick over a folder: median {statistics.median(seconds):.3f} s, longest {max(seconds):.3f} s")
     assert statistics.median(seconds) < 1
