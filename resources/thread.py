@@ -124,8 +124,8 @@ class Thread:
         """Explain in one comment whose word on a plan does not count, and why."""
         if identity.issue is not None:
             language = self._platform.ledger.request(identity.training_id).language
-            shown = [replies.denied_comment(denial, "approve", language) for denial in denials[:DENIALS_SHOWN]]
-            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", "\n".join(shown))
+            body = replies.denied_together_comment(denials[:DENIALS_SHOWN], "approve", language)
+            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", body)
 
     def deny_command(self, issue: Issue, denial: Denial, action: replies.Action) -> None:
         """Explain to somebody that a command was not carried out; one comment an issue, however many ask."""

@@ -153,16 +153,27 @@ def _stays(serving: Serving | None, language: Language) -> str:
 
 def denied_comment(denial: Denial, action: Action, language: Language) -> str:
     """Who was refused what and why, and who may; one explanation a person and decision is enough."""
-    words = {
-        "person": plain(denial.login, 80) or "—",
-        "permission": echo(denial.permission),
-        "action": sentence(f"action.{action}", language),
-    }
-    who = "denied_second_person" if denial.reason.startswith("second_person") else "denied_permission"
+    return denied_together_comment([denial], action, language)
+
+
+def denied_together_comment(denials: Sequence[Denial], action: Action, language: Language) -> str:
+    """The same for several people: a line each, and who may, once."""
+    lines = [
+        sentence(
+            f"denied.{denial.reason}",
+            language,
+            person=plain(denial.login, 80) or "—",
+            permission=echo(denial.permission),
+            action=sentence(f"action.{action}", language),
+        )
+        for denial in denials
+    ]
+    alone = [denial.reason.startswith("second_person") for denial in denials]
+    who = [*(["denied_permission"] if not all(alone) else []), *(["denied_second_person"] if any(alone) else [])]
     return paragraphs(
         f"## {sentence('heading.denied', language)}",
-        sentence(f"denied.{denial.reason}", language, **words),
-        sentence(f"reply.{who}", language, **words),
+        bullets(lines) if len(lines) > 1 else "".join(lines),
+        *(sentence(f"reply.{name}", language) for name in who),
     )
 
 

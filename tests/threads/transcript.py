@@ -21,6 +21,7 @@ _VARIES = (
     (re.compile(r"(?<![0-9.])(?<![A-Za-z])[±+−-]?\d+(\.\d+)? ?(秒|ミリ秒)"), "<duration>"),
     (re.compile(r"(?<![\w.])[±+−-]?\d+(\.\d+)? (s|ms)\b"), "<duration>"),
     (re.compile(r"(?<![\w.])[±+−-]?\d+\.\d{3,}(e-?\d+)?\b"), "<number>"),
+    (re.compile(r"(?<=>)（[±+−-][\d.]+%）|(?<=>) \([±+−-][\d.]+%\)"), ""),
     (re.compile(r"[±+−](?=<)"), ""),
     (re.compile(r" {2,}\|"), " |"),
     (re.compile(r"\| {2,}"), "| "),
