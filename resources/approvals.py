@@ -72,7 +72,7 @@ class Approvals:
         given = sorted(set(thumbs), key=lambda thumb: thumb[1] != "-1")
         refused: list[Denial] = []
         for login, reaction in given:
-            if self._lately_refused(identity.training_id, login):
+            if self.lately_refused(identity.training_id, login):
                 continue
             denial = may_decide(self.person(login)) if reaction == "-1" else self.denied(login, identity, plan)
             if denial is None:
@@ -85,14 +85,15 @@ class Approvals:
         """Whether the request's own ``auto_approve``, or the operator's reply that asked for this attempt, approves the plan."""
         if not auto_approve and identity.cause is None:
             return False
-        if self._lately_refused(identity.training_id, identity.requested_by):
+        if self.lately_refused(identity.training_id, identity.requested_by):
             return False
         denial = self.denied(identity.requested_by, identity, plan)
         if denial is not None:
             self._tell(identity, [denial])
         return denial is None
 
-    def _lately_refused(self, training_id: str, login: str) -> bool:
+    def lately_refused(self, training_id: str, login: str) -> bool:
+        """Whether this person's say was looked up and not accepted a moment ago; it is asked about again a little later."""
         refused = self._platform.ledger.refused_say(training_id, login)
         return refused is not None and datetime.now(UTC) - datetime.fromisoformat(refused.at) < ASKED_AGAIN_AFTER
 

@@ -207,8 +207,10 @@ class FolderTracker:
     def _paths(self) -> dict[int, Path]:
         if not self.folder.is_dir():
             return {}
-        named = ((_FILE_NAME.fullmatch(p.name), p) for p in sorted(self.folder.iterdir(), reverse=True))
-        return {int(match[1]): path for match, path in named if match and path.is_file()}
+        with os.scandir(self.folder) as found:  # called for every issue: a folder of a thousand must not cost a stat for each
+            names = sorted((entry.name for entry in found if entry.is_file()), reverse=True)
+        named = ((_FILE_NAME.fullmatch(name), name) for name in names)
+        return {int(match[1]): self.folder / name for match, name in named if match}
 
     def _path(self, number: int) -> Path:
         paths = self._paths()

@@ -6,6 +6,7 @@ starts nothing twice, and a run whose process was killed is started once more.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -43,6 +44,9 @@ ISSUES_PER_TICK = 20
 OPEN_PER_TICK = 100
 """Issues under way that are looked at in one tick; what is known of them is enough, which takes milliseconds."""
 
+TICK_SECONDS = 30.0
+"""After so long a tick begins no further issue: the one that it is at may have to wait for GitHub another 25 seconds."""
+
 COMMAND_GRACE = timedelta(seconds=60)
 """The command that approved a plan runs it itself; the daemon takes over only where that command got no further."""
 
@@ -57,6 +61,7 @@ class Cursor(Frozen):
 
 def read_issues(context: SensorEvaluationContext) -> SensorResult:
     """One tick: note what has changed, then do for each issue that needs it whatever `decide` says."""
+    began = time.monotonic()
     platform: Platform = context.resources.platform
     reap(context.instance)
     cursor = Cursor.model_validate_json(context.cursor) if context.cursor else Cursor()
@@ -67,8 +72,12 @@ def read_issues(context: SensorEvaluationContext) -> SensorResult:
         context.log.warning(f"the tracker was not read: {error}")
         thumbs = {}
     requests: list[RunRequest] = []
+    attended: list[int] = []
     changed, rest = _due(platform, thumbs, cursor)
-    for number in (*changed, *rest):
+    # What is under way first, in at most half of the time: a flood of new issues must not hold up what has been approved.
+    for number, share in [*((number, 0.5) for number in rest), *((number, 1.0) for number in changed)]:
+        if time.monotonic() - began > share * TICK_SECONDS:
+            continue
         try:
             requests += _attend(context.instance, platform, number, whole=number in changed, thumbs=thumbs.get(number))
         except RateLimited as limited:  # every further question would only be refused
@@ -79,11 +88,14 @@ def read_issues(context: SensorEvaluationContext) -> SensorResult:
             platform.docket.keep_open(number)
         except (MlopsError, ValueError) as error:  # damaged or out of reach: the others go on, and this one is tried again
             context.log.warning(f"issue {number}: {error}")
+        attended.append(number)
     lines = sorted({request.tags[MODEL_TAG] for request in requests})
     return SensorResult(
         run_requests=requests,
         dynamic_partitions_requests=[model_lines.build_add_request(lines)] if lines else [],
-        cursor=Cursor(tracker=cursor.tracker, read=_last(changed), known=_last(rest)).model_dump_json(),
+        cursor=Cursor(
+            tracker=cursor.tracker, read=_last(changed, attended, cursor.read), known=_last(rest, attended, cursor.known)
+        ).model_dump_json(),
         skip_reason=None if requests else SkipReason("no issue needs a run"),
     )
 
@@ -107,12 +119,15 @@ def _delivered(platform: Platform) -> tuple[set[int], tuple[str, ...]]:
 
 
 def _thumbs(platform: Platform) -> dict[int, tuple[tuple[str, Reaction], ...]]:
-    """Reactions on the proposals that wait for one, of the issues that have any."""
+    """Reactions on the proposals that wait for one, of the issues that have any which might count by now."""
     waiting = platform.docket.listing().waiting
     if not waiting:
         return {}
     given = platform.tracker.reactions([(number, f"training:{training_id}") for number, training_id in waiting.items()])
-    return {number: thumbs for (number, _), thumbs in given.items() if thumbs}
+    refused = platform.approvals.lately_refused
+    return {
+        number: thumbs for (number, _), thumbs in given.items() if any(not refused(waiting[number], login) for login, _ in thumbs)
+    }
 
 
 def _due(platform: Platform, thumbs: Mapping[int, object], cursor: Cursor) -> tuple[list[int], list[int]]:
@@ -127,8 +142,9 @@ def _in_turn(numbers: Iterable[int], last: int) -> list[int]:
     return sorted(numbers, key=lambda number: (number <= last, number))
 
 
-def _last(numbers: Sequence[int]) -> int:
-    return numbers[-1] if numbers else 0
+def _last(numbers: Sequence[int], attended: Sequence[int], before: int) -> int:
+    """Where the next tick goes on: behind the last one that this tick has come to."""
+    return next((number for number in reversed(numbers) if number in attended), before)
 
 
 def _attend(

@@ -78,7 +78,6 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "action": get_args(replies.Action),
     "denied": get_args(DenialReason),
     "not_applicable": get_args(replies.NotApplicable),
-    "channel": vocabulary.values(vocabulary.NotificationChannel),
     "metric": (*vocabulary.METRICS, "support"),
     "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
     "algorithm": tuple(vocabulary.ALGORITHMS),
