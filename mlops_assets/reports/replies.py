@@ -50,8 +50,20 @@ class Serving:
     url: str | None = None
 
 
-def how_to_approve(language: Language, *, command: str | None = None, second_person: bool = False) -> str:
-    """How a proposal is approved, refused and changed: by ``command`` where one is given, else by reactions in the thread."""
+def how_to_approve(
+    language: Language, *, command: str | None = None, second_person: bool = False, ended: bool = False, by_itself: str = ""
+) -> str:
+    """How a proposal is approved, refused and changed: by ``command`` where one is given, else by reactions in the thread.
+
+    Once its training has ended it is not, and says so.
+
+    Args:
+        by_itself: whose request approves it without a reaction; empty where it has to be approved.
+    """
+    if ended:
+        return sentence("approve.void", language)
+    if by_itself:
+        return sentence("approve.by_itself", language, person=plain(by_itself, 80))
     if command is not None:
         return sentence("detail.approve_folder", language, command=command)
     who = "who_second_person" if second_person else "who_may"

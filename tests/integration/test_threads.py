@@ -33,9 +33,7 @@ def test_every_recorded_thread_has_its_script() -> None:
     assert len(SCRIPTS) >= 20
 
 
-def test_a_thread_reads_the_same_in_another_place_and_at_another_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_thread_reads_the_same_in_another_place_and_at_another_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLOPS_HOME", "/nowhere")
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()

@@ -6,6 +6,7 @@ over HTTP; the platform, its sensors, its Dagster instance and its trainings are
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -240,7 +241,10 @@ class Replay:
             run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
             tags={**request.tags, PROCESS_TAG: this_process()},
         )
-        after_run(self.platform, self.instance, result.run_id)
+        try:
+            after_run(self.platform, self.instance, result.run_id)
+        except MlopsError as error:  # Dagster notes it as the sensor's failure and does not call it for this run again
+            logging.getLogger(__name__).warning("after a run: %s", error)
 
     def do_queue(self) -> None:
         """Runs that were asked for are about to be started."""

@@ -72,7 +72,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "outcome": (*get_args(Outcome), "withdrawn"),
     "status": get_args(Ending),
     "next": (
-        "cancelled", "rejected", "superseded", "withdrawn", "closed", "unlabelled", "superseded_attempt", "superseded_plan",
+        "cancelled",
+        "rejected",
+        "superseded",
+        "withdrawn",
+        "closed",
+        "unlabelled",
+        "superseded_attempt",
+        "superseded_plan",
     ),
     "command": COMMANDS,
     "action": get_args(replies.Action),
@@ -182,8 +189,8 @@ def write_everything(churn: SimpleNamespace) -> None:
     for attempt in (1, 4):
         result_comment(churn.below_threshold(attempt=attempt), "en")
     for outcome, cause, ran in product(("cancelled", "rejected", "superseded"), (None, *get_args(StopCause)), (True, False)):
-        never = {} if ran else {"dataset": None, "approved_by": None}
-        result_comment(churn.stopped(outcome, ended_because=cause, **never), "en")
+        so_far = {"dataset": churn.deployed().dataset} if ran else {"dataset": None, "approved_by": None}
+        result_comment(churn.stopped(outcome, ended_because=cause, **so_far), "en")
     for outcome in ("cancelled", "rejected", "superseded"):
         report_html(churn.stopped(outcome), "en", {})
         result_comment(churn.stopped(outcome), "en")
@@ -249,6 +256,9 @@ def write_every_reply(churn: SimpleNamespace) -> None:
     replies.retries_exhausted_comment("en", model_id="m", max_retry=3, serving=one)
     for second_person in (True, False):
         replies.how_to_approve("en", second_person=second_person)
+    replies.how_to_approve("en", ended=True)
+    replies.how_to_approve("en", by_itself="a")
+    refusal_comment([Problem("", "empty")], None, "en")
 
 
 def gate(**changed: Any) -> GateDecision:
