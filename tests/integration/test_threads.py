@@ -40,7 +40,7 @@ def test_a_thread_reads_the_same_in_another_place_and_at_another_time(tmp_path: 
     try:
         deep = tmp_path / "a place with spaces" / "ja 日本語"
         deep.mkdir(parents=True)
-        script = FOLDER / "cancelled_while_running.yaml"
+        script = FOLDER / "edit_before_approval.yaml"
         with replayed(script, deep) as replay:
             assert replay.transcript() == recorded(script).read_text(encoding="utf-8")
     finally:
