@@ -248,7 +248,12 @@ class FrontDesk:
         try:
             request = parse_issue(issue.title, issue.body, offered=_offered())
         except RequestInvalid as invalid:
-            raise RequestInvalid([*invalid.problems, *self._further(issue, invalid)], corrected=invalid.corrected) from invalid
+            further = self._further(issue, invalid)
+            corrected = invalid.corrected
+            for problem in further:
+                if corrected is not None and problem.suggestion is not None:
+                    corrected = corrected.replace(f": {problem.given}\n", f": {problem.suggestion}\n", 1)
+            raise RequestInvalid([*invalid.problems, *further], corrected=corrected) from invalid
         if self._platform.settings.language != "auto":
             request = request.model_copy(update={"language": self._platform.settings.language})
         return request

@@ -7,6 +7,7 @@ else reads the environment.
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from pathlib import Path
@@ -80,7 +81,11 @@ class Settings(BaseSettings):
     @field_validator("mail_to", mode="before")
     @classmethod
     def _separated(cls, addresses: object) -> object:
-        return tuple(part.strip() for part in addresses.split(",") if part.strip()) if isinstance(addresses, str) else addresses
+        if not isinstance(addresses, str):
+            return addresses
+        if addresses.lstrip().startswith("["):  # as pydantic writes a list into a variable
+            return json.loads(addresses)
+        return tuple(part.strip() for part in addresses.split(",") if part.strip())
 
     @field_validator("home", "history_folder", "github_app_private_key")
     @classmethod

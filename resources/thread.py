@@ -25,6 +25,7 @@ from resources.tracker import Issue
 
 if TYPE_CHECKING:
     from mlops_assets.reports.record import TrainingRecord
+    from mlops_assets.request.plan import Plan
     from resources.platform import Platform
 
 OUTCOME_LABELS = {"deployed": DONE, "below_threshold": NEEDS_OPERATOR, "failed": FAILED}
@@ -124,8 +125,8 @@ class Thread:
         """Explain in one comment whose word on a plan does not count, and why."""
         if identity.issue is not None:
             language = self._platform.ledger.request(identity.training_id).language
-            shown = [replies.denied_comment(denial, "approve", language) for denial in denials[:DENIALS_SHOWN]]
-            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", "\n".join(shown))
+            body = replies.denied_together_comment(denials[:DENIALS_SHOWN], "approve", language)
+            self._platform.tracker.upsert_comment(identity.issue, f"denied:{identity.training_id}", body)
 
     def deny_command(self, issue: Issue, denial: Denial, action: replies.Action) -> None:
         """Explain to somebody that a command was not carried out; one comment an issue, however many ask."""
@@ -151,9 +152,9 @@ class Thread:
         identity = self._platform.ledger.identity(training_id)
         command = f"mlops run {identity.issue}" if self._platform.settings.tracker == "folder" else None
         second = self._platform.approvals.needs_second_person(identity, plan)
-        how = replies.how_to_approve(language, command=command, second_person=second)
-        if self._platform.ledger.stopped(training_id) is not None or self._platform.ledger.record(training_id) is not None:
-            how = sentence("approve.void", language)
+        ended = self._platform.ledger.stopped(training_id) is not None or self._platform.ledger.record(training_id) is not None
+        by_itself = "" if ended or command is not None or approval is not None else self._approves_itself(identity, plan)
+        how = replies.how_to_approve(language, command=command, second_person=second, ended=ended, by_itself=by_itself)
         return proposal_comment(
             plan,
             language,
@@ -161,6 +162,12 @@ class Thread:
             how_to_approve=how,
             estimate=estimate_for(self._platform, training_id, plan),
         )
+
+    def _approves_itself(self, identity: TrainingIdentity, plan: Plan) -> str:
+        """Whose word already is the approval: an operator's reply, or `auto_approve` of somebody who may; empty if nobody's."""
+        asked = identity.cause is not None or plan.request.optimization.auto_approve
+        denied = asked and self._platform.approvals.denied(identity.requested_by, identity, plan) is not None
+        return identity.requested_by if asked and not denied else ""
 
     def _write(self, training_id: str, body: str) -> None:
         number = self._platform.ledger.identity(training_id).issue

@@ -24,6 +24,8 @@ from mlops_assets.request.vocabulary import Language
 
 __all__ = ["Links", "progress_comment", "proposal_comment", "refusal_comment", "result_comment"]
 
+#: Problems of an issue that holds no request at all, so that there is nothing to correct.
+_NO_REQUEST = ("empty", "not_a_mapping")
 #: More allowed values than this are counted, not listed.
 _ALLOWED_SHOWN = 16
 #: GitHub takes comments of 65,536 characters. Problems beyond this many characters of table are counted, not listed, and a block
@@ -43,7 +45,18 @@ def refusal_comment(problems: Sequence[Problem], corrected: str | None, language
         sentence("sentence.refused", language, count=counted(len(problems), "problems", language)),
         problem_table(problems, language, nowhere="whole_body"),
         corrected_request(corrected, language, "paste_corrected"),
+        _example(language) if any(problem.code in _NO_REQUEST for problem in problems) else "",
         sentence("sentence.after_mending", language),
+    )
+
+
+def _example(language: Language) -> str:
+    """The shortest request that there is, for people who have not written one before."""
+    lines = ("model_id: my-model", "dataset_id: my-dataset", "task_type: classification", "algorithm: random_forest")
+    return paragraphs(
+        f"### {sentence('heading.example', language)}",
+        sentence("sentence.example", language),
+        fence("\n".join(lines), "yaml"),
     )
 
 
@@ -176,7 +189,7 @@ def _not_finished(record: TrainingRecord, language: Language, *, by_reply: bool)
     who = facts.ended_by(record, language)
     what = facts.basic_information(record, language)
     began = record.has_run or record.ending == "cancelled"
-    heading = "withdrawn" if record.ending == "withdrawn" else record.outcome
+    heading = {"withdrawn": "withdrawn", "superseded_run": "cancelled"}.get(record.ending, record.outcome)
     return paragraphs(
         f"## {sentence(f'outcome.{heading}', language)}",
         f"**{facts.status_sentence(record, language)}**",

@@ -83,9 +83,9 @@ def basic_information(record: TrainingRecord, language: Language) -> str:
         labelled("model_id", echo(record.model_id), language),
         labelled("learning_type", learning_type(record.request, language), language),
         labelled("algorithm", algorithm(record.request, language), language),
-        labelled("started_at", time_of(record.started_at), language),
     ]
     if record.has_run or record.ending == "cancelled":
+        items.append(labelled("started_at", time_of(record.started_at), language))
         items.append(labelled("took", took(record, language), language))
     if record.issue is not None:
         number = sentence("sentence.issue_and_attempt", language, issue=record.issue, attempt=record.attempt)
@@ -180,7 +180,7 @@ def ended_by(record: TrainingRecord, language: Language) -> str:
     """Who rejected or cancelled a training, as a labelled line; empty where nobody did or nobody knows."""
     if record.outcome not in {"cancelled", "rejected"} or not record.ended_by:
         return ""
-    return labelled(f"{record.outcome}_by", plain(record.ended_by, 80), language)
+    return labelled(f"{record.ending}_by", plain(record.ended_by, 80), language)
 
 
 def not_done_list(keys: Sequence[str], language: Language) -> str:

@@ -50,8 +50,20 @@ class Serving:
     url: str | None = None
 
 
-def how_to_approve(language: Language, *, command: str | None = None, second_person: bool = False) -> str:
-    """How a proposal is approved, refused and changed: by ``command`` where one is given, else by reactions in the thread."""
+def how_to_approve(
+    language: Language, *, command: str | None = None, second_person: bool = False, ended: bool = False, by_itself: str = ""
+) -> str:
+    """How a proposal is approved, refused and changed: by ``command`` where one is given, else by reactions in the thread.
+
+    Once its training has ended it is not, and says so.
+
+    Args:
+        by_itself: whose request approves it without a reaction; empty where it has to be approved.
+    """
+    if ended:
+        return sentence("approve.void", language)
+    if by_itself:
+        return sentence("approve.by_itself", language, person=plain(by_itself, 80))
     if command is not None:
         return sentence("detail.approve_folder", language, command=command)
     who = "who_second_person" if second_person else "who_may"
@@ -153,16 +165,27 @@ def _stays(serving: Serving | None, language: Language) -> str:
 
 def denied_comment(denial: Denial, action: Action, language: Language) -> str:
     """Who was refused what and why, and who may; one explanation a person and decision is enough."""
-    words = {
-        "person": plain(denial.login, 80) or "—",
-        "permission": echo(denial.permission),
-        "action": sentence(f"action.{action}", language),
-    }
-    who = "denied_second_person" if denial.reason.startswith("second_person") else "denied_permission"
+    return denied_together_comment([denial], action, language)
+
+
+def denied_together_comment(denials: Sequence[Denial], action: Action, language: Language) -> str:
+    """The same for several people: a line each, and who may, once."""
+    lines = [
+        sentence(
+            f"denied.{denial.reason}",
+            language,
+            person=plain(denial.login, 80) or "—",
+            permission=echo(denial.permission),
+            action=sentence(f"action.{action}", language),
+        )
+        for denial in denials
+    ]
+    alone = [denial.reason.startswith("second_person") for denial in denials]
+    who = [*(["denied_permission"] if not all(alone) else []), *(["denied_second_person"] if any(alone) else [])]
     return paragraphs(
         f"## {sentence('heading.denied', language)}",
-        sentence(f"denied.{denial.reason}", language, **words),
-        sentence(f"reply.{who}", language, **words),
+        bullets(lines) if len(lines) > 1 else "".join(lines),
+        *(sentence(f"reply.{name}", language) for name in who),
     )
 
 

@@ -288,8 +288,9 @@ def test_a_plan_that_was_approved_for_other_code_does_not_run_and_is_proposed_ag
     assert record.training_id != old
     assert (record.attempt, record.outcome) == (2, "below_threshold")
     stopped = mlops.platform.ledger.record(old)
-    assert stopped is not None and stopped.outcome == "failed"
-    assert "code_version" in str(stopped.error)
+    assert stopped is not None and (stopped.outcome, stopped.ended_because) == ("superseded", "plan_changed")
+    said = mlops.platform.ledger.stopped(old)
+    assert said is not None and "code_version" in said.detail
     assert stopped.plan_digest != record.plan_digest
     assert mlops.platform.ledger.reference(old, "dataset") is None, "not a row was prepared under the old approval"
     assert [c["marker"] for c in mlops.comments(number)] == [f"training:{t}" for t in (old, record.training_id)]

@@ -101,7 +101,8 @@ def approved_by(replay: Replay, expected: str | None) -> None:
 
 def inbox(replay: Replay, waiting: int) -> None:
     """Deliveries of the webhook that nobody has dealt with."""
-    assert replay.platform.inbox.waiting() == waiting
+    found = replay.platform.inbox.waiting()
+    assert found == waiting, found
 
 
 EXPECTATIONS: Final[Mapping[str, Callable[[Replay, Any], None]]] = {

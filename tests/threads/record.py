@@ -33,13 +33,18 @@ def main(names: list[str]) -> int:
                     text = replay.transcript()
             except AssertionError as error:
                 failed += 1
-                print(f"{script.stem}: {error}\n", flush=True)
+                _tell(f"{script.stem}: {error}\n")
                 continue
         path = recorded(script)
         changed = not path.exists() or path.read_text(encoding="utf-8") != text
         path.write_text(text, encoding="utf-8")
-        print(f"{script.stem}: {'written' if changed else 'as it was'}, {time.monotonic() - begun:.1f} s", flush=True)
+        _tell(f"{script.stem}: {'written' if changed else 'as it was'}, {time.monotonic() - begun:.1f} s")
     return failed
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

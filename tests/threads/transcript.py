@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from tests.standins.github import GitHubStandIn
 
 _NAMED = re.compile(r"train-\d{8}-\d{6}-[0-9a-f]{6}")
+_REPLY = re.compile(r"(?<=<!-- mlops:comment reply:)\d+")
 _VARIES = (
     (re.compile(r"\b[0-9a-f]{64}\b"), "<sha256>"),
     (re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{40}\b"), "<sha1>"),
@@ -17,10 +18,11 @@ _VARIES = (
     (re.compile(r"http://127\.0\.0\.1:\d+"), "http://127.0.0.1:<port>"),
     (re.compile(r"(?:file://)?/[\w./-]*/home/"), "<home>/"),
     (re.compile(r"(プロセッサ数|processors) \d+"), r"\1 <number>"),
-    (re.compile(r"(?<![\w.])(\d+ (h|min) )?\d+ min \d+ s\b|(?<![\w.])\d+(時間|分) ?\d+(秒|分)"), "<duration>"),
+    (re.compile(r"(?<![\w.])(\d+ (h|min) )?\d+ min \d+ s\b|(?<![0-9.])\d+(時間|分) ?\d+(秒|分)"), "<duration>"),
     (re.compile(r"(?<![0-9.])(?<![A-Za-z])[±+−-]?\d+(\.\d+)? ?(秒|ミリ秒)"), "<duration>"),
     (re.compile(r"(?<![\w.])[±+−-]?\d+(\.\d+)? (s|ms)\b"), "<duration>"),
     (re.compile(r"(?<![\w.])[±+−-]?\d+\.\d{3,}(e-?\d+)?\b"), "<number>"),
+    (re.compile(r"(?<=>)（[±+−-][\d.]+%）|(?<=>) \([±+−-][\d.]+%\)"), ""),
     (re.compile(r"[±+−](?=<)"), ""),
     (re.compile(r" {2,}\|"), " |"),
     (re.compile(r"\| {2,}"), "| "),
@@ -49,6 +51,8 @@ def settled(text: str) -> str:
     names: dict[str, str] = {}
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     text = _NAMED.sub(lambda match: names.setdefault(match.group(), f"train-#{len(names) + 1}"), text)
+    replies: dict[str, str] = {}
+    text = _REPLY.sub(lambda match: replies.setdefault(match.group(), f"#{len(replies) + 1}"), text)
     for pattern, mask in _VARIES:
         text = pattern.sub(mask, text)
     return _ENDS.sub("", text).rstrip() + "\n"

@@ -90,7 +90,8 @@ def test_a_refusal_shows_every_problem_with_its_remedy_and_the_block_to_paste(la
     assert "`a15`" in text
     assert "`a16`" not in text, "a long list of allowed values is cut"
     assert "24" in text
-    assert "```" not in refusal_comment(problems, None, language), "no block where none can be guessed"
+    assert "```" not in refusal_comment(problems[::2], None, language), "no block where none can be guessed"
+    assert "```yaml\nmodel_id: " in refusal_comment([Problem("", "empty")], None, language), "what a request looks like"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

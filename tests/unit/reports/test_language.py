@@ -13,20 +13,28 @@ import pytest
 from mlops_assets.data.dataset import SPLITS, PreparedDataset, QualityCheck
 from mlops_assets.errors import Problem
 from mlops_assets.reports import language, replies
-from mlops_assets.reports.comments import Links, progress_comment, proposal_comment, refusal_comment, result_comment
+from mlops_assets.reports.comments import (
+    Links,
+    mended_comment,
+    progress_comment,
+    proposal_comment,
+    refusal_comment,
+    result_comment,
+)
 from mlops_assets.reports.facts import gate_sentence, hyperparameters
 from mlops_assets.reports.language import catalogue, fields_of, has_sentence, sentence, word
 from mlops_assets.reports.notifications import Event, NotificationFacts, notification_for, unconfigured_sentence
 from mlops_assets.reports.phases import Row, RowState
 from mlops_assets.reports.proposal import preprocessing
 from mlops_assets.reports.quantities import METRIC_UNITS, CountKind, counted, term
-from mlops_assets.reports.record import PHASES, GateDecision, Outcome, PhaseProgress, PhaseState
+from mlops_assets.reports.record import PHASES, Ending, GateDecision, Outcome, PhaseProgress, PhaseState
 from mlops_assets.reports.report import report_html, report_markdown
 from mlops_assets.reports.suggestions import SUGGESTIONS
 from mlops_assets.request import vocabulary
 from mlops_assets.request.adjustment import Difference
 from mlops_assets.request.authority import Denial, DenialReason
 from mlops_assets.request.commands import COMMANDS
+from mlops_assets.request.lifecycle import StopCause
 from mlops_assets.request.optimiser.models import OPTIMIZATION_PHASES
 from mlops_assets.request.plan import NotDone
 from mlops_assets.request.schema import EvaluationRequest, Preprocessing
@@ -64,7 +72,14 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "outcome": (*get_args(Outcome), "withdrawn"),
     "status": get_args(Ending),
     "next": (
-        "cancelled", "rejected", "superseded", "withdrawn", "closed", "unlabelled", "superseded_attempt", "superseded_plan",
+        "cancelled",
+        "rejected",
+        "superseded",
+        "withdrawn",
+        "closed",
+        "unlabelled",
+        "superseded_attempt",
+        "superseded_plan",
     ),
     "command": COMMANDS,
     "action": get_args(replies.Action),
@@ -173,7 +188,10 @@ def write_everything(churn: SimpleNamespace) -> None:
         result_comment(churn.failed(phases=(PhaseProgress(phase=phase, state="failed"),)), "en", by_reply=True)
     for attempt in (1, 4):
         result_comment(churn.below_threshold(attempt=attempt), "en")
-    for outcome in FAMILIES["next"]:
+    for outcome, cause, ran in product(("cancelled", "rejected", "superseded"), (None, *get_args(StopCause)), (True, False)):
+        so_far = {"dataset": churn.deployed().dataset} if ran else {"dataset": None, "approved_by": None}
+        result_comment(churn.stopped(outcome, ended_because=cause, **so_far), "en")
+    for outcome in ("cancelled", "rejected", "superseded"):
         report_html(churn.stopped(outcome), "en", {})
         result_comment(churn.stopped(outcome), "en")
     write_every_reply(churn)
@@ -221,6 +239,8 @@ def write_every_reply(churn: SimpleNamespace) -> None:
         replies.rollback_impossible_comment("en", model_id="m", asked=asked, serving=serving, available=["v2.0.0"] * 20)
     for reason in get_args(replies.NotApplicable):
         replies.not_applicable_comment("retry", reason, "en")
+    replies.status_comment("en", model_id="m", serving=[], training_id="t", awaits_approval=True)
+    mended_comment("en")
     for training_id, outcome, serving in product((None, "t"), (None, "deployed"), ([one], [])):
         replies.status_comment("en", model_id="m", serving=serving, training_id=training_id, outcome=outcome)
     for metric, threshold_metric, metrics in (
@@ -236,6 +256,9 @@ def write_every_reply(churn: SimpleNamespace) -> None:
     replies.retries_exhausted_comment("en", model_id="m", max_retry=3, serving=one)
     for second_person in (True, False):
         replies.how_to_approve("en", second_person=second_person)
+    replies.how_to_approve("en", ended=True)
+    replies.how_to_approve("en", by_itself="a")
+    refusal_comment([Problem("", "empty")], None, "en")
 
 
 def gate(**changed: Any) -> GateDecision:

@@ -49,6 +49,7 @@ def every_reply(churn: SimpleNamespace, language: Language, text: str = "maintai
         "rejected": replies.rejected_comment(text, language),
         "superseded": replies.superseded_comment(language),
         "cancelled": replies.cancelled_comment(text, language),
+        "withdrawn": replies.withdrawn_comment(text, language),
         "rolled_back": replies.rolled_back_comment(
             language, person=text, model_id=text, environment="staging", before=text, after=text, url=f"/{text}"
         ),
