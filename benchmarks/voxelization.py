@@ -1,6 +1,6 @@
 """Voxels of one LiDAR cloud beside spconv (CPU), the numba loop of mmdetection3d and open3d; interleaved, medians, bits compared.
 
-    pip install -e .[perception,bench] && pip install open3d    # open3d is left out where it is not installed
+    pip install -e .[perception,bench,pointclouds]              # open3d is left out where it is not installed
     python benchmarks/voxelization.py --cloud 000002.bin        # a full KITTI cloud: writes benchmarks/results/voxelization.json
     python benchmarks/voxelization.py --out /tmp/voxels.json    # a generated cloud only
 
