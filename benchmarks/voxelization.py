@@ -36,6 +36,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from mlops_assets.tasks.detection3d.voxels import VoxelGrid, Voxelizer, voxelize  # noqa: E402
+from sim.driving.config import WorldConfig  # noqa: E402
+from sim.driving.world import generate_frame  # noqa: E402
 
 RESULTS = REPOSITORY / "benchmarks" / "results" / "voxelization.json"
 LIBRARIES = ("numpy", "numba", "spconv", "cumm", "open3d")
@@ -167,19 +169,6 @@ def open3d_methods(grid: VoxelGrid, cloud: Cloud) -> dict[str, Callable[[], obje
     }
 
 
-def generated_cloud(seed: int = 0) -> Cloud:
-    """Like one turn of a 64-beam scanner, beam after beam: ground, walls at random distances, noise. ``(121600, 4)``."""
-    noise = np.random.default_rng(seed)
-    beams, steps, height = 64, 1900, 1.73
-    elevation = np.deg2rad(np.linspace(2.0, -24.8, beams))[:, None]
-    azimuth = np.linspace(np.pi, -np.pi, steps, endpoint=False)[None, :]
-    ground = np.where(elevation < 0, height / np.tan(np.maximum(-elevation, 1e-3)), np.inf)
-    walls = np.repeat(noise.gamma(3.0, 9.0, steps // 50) + 3, 50)[None, :]
-    flat = np.minimum(np.minimum(ground, walls), 110) + noise.normal(0, 0.02, (beams, steps))
-    columns = [flat * np.cos(azimuth), flat * np.sin(azimuth), flat * np.tan(elevation), noise.random((beams, steps))]
-    return np.stack([np.broadcast_to(column, (beams, steps)).ravel() for column in columns], axis=1).astype(np.float32)
-
-
 def same_bits(one: Arrays, other: Arrays) -> bool:
     return all(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
@@ -270,7 +259,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULTS)
     given = parser.parse_args()
     load_before = round(os.getloadavg()[0], 2)
-    clouds = {"generated": generated_cloud()}
+    street = generate_frame(0, 0, WorldConfig(full_turn=True)).cloud
+    clouds: dict[str, Cloud] = {"generated street, full turn": street}
     if given.cloud is not None:
         real = np.fromfile(given.cloud, dtype=np.float32).reshape(-1, 4)
         folded = real.copy()
