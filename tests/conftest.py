@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from resources.github_access import USER_AGENT
 from resources.platform import Platform
 from resources.settings import Settings
+from tests.standins.github import Exchange, GitHubStandIn
+from tests.standins.github.contract import Contract
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -29,3 +34,39 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setenv("MLOPS_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return Platform(Settings(home=home))
+
+
+@dataclass
+class ClientRequests:
+    """Holds what our own client sends, in whatever test, to GitHub's description of its API."""
+
+    contract: Contract
+    problems: list[str] = field(default_factory=list)
+    seen: int = 0
+
+    def __call__(self, exchange: Exchange) -> None:
+        if exchange.request.headers.get("user-agent") == USER_AGENT:
+            self.seen += 1
+            self.problems += self.contract.request_problems(exchange)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def client_requests() -> Iterator[ClientRequests | None]:
+    """Watches every stand-in of GitHub that a test of this process starts; None where the description is not at hand."""
+    described = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared")) / "data/github/github-openapi-subset.json"
+    if not described.is_file():
+        yield None
+        return
+    watching = ClientRequests(Contract(described))
+    GitHubStandIn.watchers.append(watching)
+    yield watching
+    GitHubStandIn.watchers.remove(watching)
+
+
+@pytest.fixture(autouse=True)
+def requests_are_as_described(client_requests: ClientRequests | None) -> Iterator[None]:
+    """After each test: nothing that our client sent meanwhile differs from the description."""
+    yield
+    if client_requests is not None:
+        found, client_requests.problems = client_requests.problems, []
+        assert found == []

@@ -94,6 +94,17 @@ class Contract:
         problems = [*self._query(found, exchange), *self._request_body(found, exchange), *self._response(found, exchange)]
         return [f"{where} ({found.id}): {problem}" for problem in problems]
 
+    def request_problems(self, exchange: Exchange) -> list[str]:
+        """Everything in which a request is not as described, whatever it was answered; empty if nothing."""
+        request = exchange.request
+        where = f"{request.method} {request.path}"
+        if any(request.method == method and re.fullmatch(path, request.path) for method, path in NOT_IN_THE_CUT):
+            return []
+        found = self.operation(exchange)
+        if found is None:
+            return [f"{where}: no such operation is described"]
+        return [f"{where} ({found.id}): {each}" for each in (*self._query(found, exchange), *self._request_body(found, exchange))]
+
     def _query(self, found: Described, exchange: Exchange) -> Iterable[str]:
         described = map(self._resolved, found.content.get("parameters", ()))
         known = {each["name"]: each["schema"] for each in described if each["in"] == "query"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote
 
 from tests.standins.github import control, pages, shapes
@@ -30,6 +30,9 @@ def _now() -> datetime:
 
 class GitHubStandIn:
     """A GitHub with one repository, on a free port of loopback."""
+
+    #: Told of every exchange with every stand-in of this process from its start on; see ``observe`` for one.
+    watchers: ClassVar[list[Callable[[Exchange], None]]] = []
 
     def __init__(
         self,
@@ -56,6 +59,8 @@ class GitHubStandIn:
         self._repository = self.world.add_repository(repository, private)
         self._path = f"/repos/{self._repository.full_name}"
         self._tokens: dict[str, str] = {}
+        for watcher in self.watchers:
+            self.observe(watcher)
 
     def __enter__(self) -> GitHubStandIn:
         self._server.start()
