@@ -1,0 +1,1 @@
+"""3D detection from LiDAR clouds: voxels, augmentation, figures, detectors."""
