@@ -100,7 +100,6 @@ def evaluate_kitti(
     truths, truth_begins = joined([labels[frame] for frame in frames])
     found, found_begins = joined([detections[frame] for frame in frames])
     image, above, space = overlaps_of(truths, truth_begins, found, found_begins)
-    truth_frame = np.repeat(np.arange(len(frames)), np.diff(truth_begins))
     similarity = (1 + np.cos(truths.alpha[image.truth] - found.alpha[image.detection])) / 2
     parts = _Parts(truths, found, np.repeat(np.arange(len(frames)), np.diff(truth_begins)))
     missing = _not_evaluated(parts, found, classes)

@@ -117,7 +117,7 @@ class _Candidates:
         """Hits and false alarms among the detections of at least each threshold; every label takes its best overlap."""
         low = self._roles.detection[self._detection] == IGNORED
         # A detection of the class goes before any that is ignored; among ignored ones the first of the file is taken.
-        best_first = np.lexsort((self._detection, np.where(low, 0, -self._iou), low, self._truth))
+        best_first = np.lexsort((self._detection, np.where(low, 0, -self._iou), self._truth))
         free = self._roles.scores[:, None] >= thresholds
         hits, similar = np.zeros(len(thresholds)), np.zeros(len(thresholds))
         for pairs, found in self._matches(best_first, free):
@@ -130,8 +130,9 @@ class _Candidates:
         return Counts(hits, np.count_nonzero(alarms, axis=0).astype(np.float64), similar)
 
     def _is_hit(self, pairs: Integers) -> NDArray[np.bool_]:
-        counts = self._roles.truth[self._truth[pairs]] == COUNTS
-        return counts & (self._roles.detection[self._detection[pairs]] == COUNTS)
+        truth, detection = self._roles.truth[self._truth[pairs]], self._roles.detection[self._detection[pairs]]
+        both: NDArray[np.bool_] = (truth == COUNTS) & (detection == COUNTS)
+        return both
 
     def _matches(self, order: Integers, free: NDArray[np.bool_]) -> Iterator[tuple[Integers, NDArray[np.bool_]]]:
         """For the labels of each step: ``(labels, thresholds)`` the pair taken, and whether one was.
@@ -144,7 +145,7 @@ class _Candidates:
             pairs = order[step == number]
             truth = self._truth[pairs]
             starts = np.flatnonzero(np.concatenate([[True], truth[1:] != truth[:-1]]))
-            place = np.where(free[self._detection[pairs]], np.arange(len(pairs))[:, None], len(pairs))
+            place = np.where(free[self._detection[pairs]], np.arange(len(pairs), dtype=np.int32)[:, None], np.int32(len(pairs)))
             first = np.minimum.reduceat(place, starts, axis=0)
             found = first < len(pairs)
             taken = pairs[np.where(found, first, 0)]

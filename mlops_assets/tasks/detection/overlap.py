@@ -46,7 +46,7 @@ def bev_iou(first: ArrayLike, second: ArrayLike) -> Floats:
     """
     one, two = boxes_of(first, 5, "first"), boxes_of(second, 5, "second")
     found = np.zeros((len(one), len(two)))
-    for rows, columns in _near(one, two):
+    for rows, columns in near_pairs(one, two):
         areas = bev_intersections(one[rows], two[columns])
         unions = one[rows, 2] * one[rows, 3] + two[columns, 2] * two[columns, 3] - areas
         found[rows, columns] = ratios(areas, unions)
@@ -64,7 +64,7 @@ def iou_3d(first: ArrayLike, second: ArrayLike) -> Floats:
     one, two = boxes_of(first, 7, "first"), boxes_of(second, 7, "second")
     flat_one, flat_two = one[:, BEV_COLUMNS], two[:, BEV_COLUMNS]
     found = np.zeros((len(one), len(two)))
-    for rows, columns in _near(flat_one, flat_two):
+    for rows, columns in near_pairs(flat_one, flat_two):
         a, b = one[rows], two[columns]
         # Relative to the first box's centre, so that two equal intervals have exactly their own height in common.
         rise = b[:, 2] - a[:, 2]
@@ -160,7 +160,7 @@ def boxes_of(values: ArrayLike, columns: int, name: str) -> Floats:
     return boxes
 
 
-def _near(first: Floats, second: Floats) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+def near_pairs(first: Floats, second: Floats) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
     """Index pairs of turned rectangles whose circumscribed circles meet, in blocks that fit into memory."""
     reach_first, reach_second = (np.hypot(boxes[:, 2], boxes[:, 3]) / 2 for boxes in (first, second))
     step = max(1, _PAIRS_AT_ONCE // max(1, len(second)))
