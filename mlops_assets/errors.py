@@ -6,7 +6,10 @@ MlopsError
 │   ├── NotFound         a name that is not registered
 │   └── DataRejected     data that a blocking quality rule refuses
 ├── IntegrityError       stored bytes, a digest or a comparison does not hold
+├── TrainingStopped      somebody ended the training while it ran
 ├── NotApproved          a plan without a matching approval was about to run
+├── Unavailable          a service outside did not answer; trying again later may succeed
+│   └── RateLimited          it asks to be left alone until a moment that it names
 └── ComputeError         a training process failed
     └── ComputeInterrupted   it was stopped from outside; trying again may succeed
 """
@@ -15,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 
 class MlopsError(Exception):
@@ -97,6 +101,22 @@ class IntegrityError(MlopsError):
 
 class NotApproved(MlopsError):
     """The plan about to run is not the plan that was approved."""
+
+
+class TrainingStopped(MlopsError):
+    """The training is not wanted any more: cancelled, rejected, or replaced by another."""
+
+
+class Unavailable(MlopsError):
+    """A service outside did not answer, or not in a way that can be understood; trying again later may succeed."""
+
+
+class RateLimited(Unavailable):
+    """A service asks to be left alone; until ``retry_at`` nothing is sent to it."""
+
+    def __init__(self, service: str, retry_at: datetime) -> None:
+        self.retry_at = retry_at
+        super().__init__(f"{service} limits our requests; it is asked again after {retry_at.isoformat(timespec='seconds')}")
 
 
 class ComputeError(MlopsError):

@@ -1,0 +1,187 @@
+"""From a LiDAR frame to what PointPillars computes with: decorated pillars, their places, and targets; in batches.
+
+Plain numpy, shared by training, ONNX Runtime and tests: a detector must see in service what it saw in training. Reading frames
+from files and augmentation are not here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mlops_assets.data.kitti.boxes import in_lidar_boxes
+from mlops_assets.errors import DataRejected
+from mlops_assets.tasks.detection3d.anchors import AnchorGrid, Targets, anchor_grid, assign_targets
+from mlops_assets.tasks.detection3d.pillar_settings import BOX_NUMBERS, POINT_FEATURES, PillarSettings
+from mlops_assets.tasks.detection3d.voxels import Voxelizer, Voxels
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class LidarFrame:
+    """One cloud with its objects.
+
+    Attributes:
+        name: of the frame, for messages.
+        points: ``(N, 4)`` float32, x, y, z [m] in the LiDAR frame and reflectance 0 … 1.
+        boxes: ``(M, 7)``, LiDAR boxes: centre x, y, z, length, width, height [m], yaw [rad].
+        names: ``(M,)`` class of each box; classes that are not detected may be among them.
+
+    Raises:
+        DataRejected: boxes and names differ in number, a value is not finite, or a size is not above 0.
+    """
+
+    name: str
+    points: Floats
+    boxes: NDArray[np.float64]
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        boxes = np.asarray(self.boxes, dtype=np.float64)
+        boxes = boxes.reshape(0, BOX_NUMBERS) if boxes.size == 0 else boxes
+        problem = None
+        if boxes.shape != (len(self.names), BOX_NUMBERS):
+            problem = f"has boxes of shape {boxes.shape} for {len(self.names)} class names; (N, {BOX_NUMBERS}) is needed"
+        elif not np.isfinite(boxes).all():
+            problem = f"has a box with a value that is not finite: {boxes[~np.isfinite(boxes).all(axis=1)][0].tolist()}"
+        elif not (boxes[:, 3:6] > 0).all():
+            problem = f"has a box without a size: {boxes[~(boxes[:, 3:6] > 0).all(axis=1)][0].tolist()}"
+        if problem is not None:
+            raise DataRejected(
+                f"frame {self.name} {problem}", field=self.name, next_step="leave DontCare rows out, and check the frame's labels"
+            )
+        object.__setattr__(self, "boxes", boxes)
+
+
+class FrameSource(Protocol):
+    """Frames by number; they are read when asked for, from several threads."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> LidarFrame: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Pillars:
+    """The occupied pillars of one cloud.
+
+    Attributes:
+        features: ``(P, N, 10)`` float32, decorated points; unused places are 0.
+        places: ``(P,)`` int64, row * columns + column of the canvas.
+    """
+
+    features: Floats
+    places: Indices
+
+
+@dataclass(frozen=True, eq=False)
+class PillarSample:
+    """Pillars and targets of one frame."""
+
+    pillars: Pillars
+    targets: Targets
+
+
+@dataclass(frozen=True, eq=False)
+class PillarBatch:
+    """Several frames in one; ``places`` and ``positive`` count through the frames.
+
+    Attributes:
+        frames: number of frames B.
+        features: ``(P, N, 10)`` float32.
+        places: ``(P,)`` int64, (frame * rows + row) * columns + column.
+        positive: ``(Q,)`` int64, frame * anchors + anchor.
+        positive_frames: ``(Q,)`` int64.
+        classes, residuals, directions: of the positive anchors, as in ``Targets``.
+        ignored: ``(I,)`` int64, frame * anchors + anchor.
+    """
+
+    frames: int
+    features: Floats
+    places: Indices
+    positive: Indices
+    positive_frames: Indices
+    classes: Indices
+    residuals: Floats
+    directions: Indices
+    ignored: Indices
+
+
+class PillarMaker:
+    """Makes samples of frames; keeps the voxelizer's memory in between, so use one for each thread."""
+
+    def __init__(self, settings: PillarSettings) -> None:
+        self.settings = settings
+        self.anchors: AnchorGrid = anchor_grid(settings)
+        self._voxelizer = Voxelizer(settings.grid, 4)
+
+    def pillars(self, points: ArrayLike) -> Pillars:
+        """The pillars of a cloud ``(N, 4)``: x, y, z [m] in the LiDAR frame, reflectance; an empty one has none.
+
+        Raises:
+            UserError: not an array of real numbers of that shape.
+        """
+        voxels = self._voxelizer.voxelize(points, copy=False)
+        _, columns = self.settings.canvas
+        places = voxels.coordinates[:, 1].astype(np.int64) * columns + voxels.coordinates[:, 2]
+        return Pillars(decorate(voxels, self.settings), places)
+
+    def sample(self, frame: LidarFrame) -> PillarSample:
+        """Pillars and targets of a frame.
+
+        Objects whose centre is outside the grid do not count; those without a point inside have nothing that could be learned,
+        so the anchors on them are left out.
+        """
+        low, high = self.settings.range_min, self.settings.range_max
+        inside = np.flatnonzero(((frame.boxes[:, :2] >= low[:2]) & (frame.boxes[:, :2] < high[:2])).all(axis=1))
+        boxes, names = frame.boxes[inside], [frame.names[row] for row in inside]
+        hidden = ~in_lidar_boxes(frame.points, boxes).any(axis=1)
+        return PillarSample(self.pillars(frame.points), assign_targets(self.anchors, boxes, names, ignored=hidden))
+
+
+def decorate(voxels: Voxels, settings: PillarSettings) -> Floats:
+    """Points as the pillar network sees them, ``(P, N, 10)`` float32; unused places are 0.
+
+    x, y, z [m] and reflectance, then the offset of the point from the mean of the pillar's points (x, y, z), then from the
+    middle of the pillar (x, y, z).
+
+    Source: Lang et al., "PointPillars", CVPR 2019, section 2.1, with the third number of the last offset as OpenPCDet has it.
+    """
+    points, counts = voxels.features, voxels.points_per_voxel
+    features = np.empty((*points.shape[:2], POINT_FEATURES), dtype=np.float32)
+    if not len(points):
+        return features
+    size = np.array(settings.grid.voxel_size, dtype=np.float32)
+    middles = (voxels.coordinates[:, ::-1] + np.float32(0.5)).astype(np.float32) * size
+    middles += np.array(settings.range_min, dtype=np.float32)
+    means = points[:, :, :3].sum(axis=1) / counts[:, None].astype(np.float32)
+    features[:, :, :4] = points[:, :, :4]
+    np.subtract(points[:, :, :3], means[:, None, :], out=features[:, :, 4:7])
+    np.subtract(points[:, :, :3], middles[:, None, :], out=features[:, :, 7:10])
+    features[np.arange(points.shape[1])[None, :] >= counts[:, None]] = 0.0
+    return features
+
+
+def collate(samples: Sequence[PillarSample], settings: PillarSettings) -> PillarBatch:
+    """Several samples in one batch."""
+    rows, columns = settings.canvas
+    head_rows, head_columns = settings.head_cells
+    anchors = settings.anchors_per_cell * head_rows * head_columns
+    targets = [sample.targets for sample in samples]
+    return PillarBatch(
+        frames=len(samples),
+        features=np.concatenate([sample.pillars.features for sample in samples]),
+        places=np.concatenate([sample.pillars.places + i * rows * columns for i, sample in enumerate(samples)]),
+        positive=np.concatenate([target.positive + i * anchors for i, target in enumerate(targets)]),
+        positive_frames=np.concatenate([np.full(len(target.positive), i, dtype=np.int64) for i, target in enumerate(targets)]),
+        classes=np.concatenate([target.classes for target in targets]),
+        residuals=np.concatenate([target.residuals for target in targets]),
+        directions=np.concatenate([target.directions for target in targets]),
+        ignored=np.concatenate([target.ignored + i * anchors for i, target in enumerate(targets)]),
+    )
