@@ -144,6 +144,15 @@ class PillarSettings(BaseModel):
                 given=f"{self.block_layers}, {self.block_strides}",
                 allowed=("0 … 32 layers", "strides 1, 2 or 4"),
             )
+        length, width = (high - low for low, high in zip(self.range_min[:2], self.range_max[:2], strict=True))
+        if length * width / self.pillar_size**2 > CELLS_LIMIT:
+            raise UserError(
+                f"the grid has {length * width / self.pillar_size**2:.3g} pillars",
+                field="pillar_size",
+                given=self.pillar_size,
+                allowed=(f"at most {CELLS_LIMIT:,} pillars",),
+                next_step="make the pillars larger or the range smaller",
+            )
         whole = math.prod(self.block_strides)
         for axis, cells in zip("xy", self.grid.cells[:2], strict=True):
             if cells % whole:
@@ -155,14 +164,6 @@ class PillarSettings(BaseModel):
                     next_step=f"{cells // whole * whole} or {(cells // whole + 1) * whole} pillars along {axis} would do: "
                     f"{cells // whole * whole * self.pillar_size:g} or {(cells // whole + 1) * whole * self.pillar_size:g} m",
                 )
-        if math.prod(self.grid.cells) > CELLS_LIMIT:
-            raise UserError(
-                f"the grid has {math.prod(self.grid.cells):,} pillars",
-                field="pillar_size",
-                given=self.pillar_size,
-                allowed=(f"at most {CELLS_LIMIT:,} pillars",),
-                next_step="make the pillars larger or the range smaller",
-            )
 
     @property
     def grid(self) -> VoxelGrid:
