@@ -86,10 +86,19 @@ class OnnxPillars:
 
     def outputs(self, pillars: Pillars) -> RawOutputs:
         """Second step of ``detect``: both graphs, with the scatter between them."""
+        return self.canvas_outputs(self.pillar_features(pillars), pillars.places)
+
+    def pillar_features(self, pillars: Pillars) -> Floats:
+        """First half of ``outputs``: features ``(P, C)`` of the pillars."""
+        if not len(pillars.places):
+            return np.empty((0, self.settings.pillar_channels), dtype=np.float32)
+        features: Floats = self._pillar_session.run(None, {"features": pillars.features})[0]
+        return features
+
+    def canvas_outputs(self, features: Floats, places: NDArray[np.int64]) -> RawOutputs:
+        """Second half of ``outputs``: features ``(P, C)`` at their places ``(P,)``, then the backbone and the head."""
         self._canvas.fill(0)
-        if len(pillars.places):
-            (features,) = self._pillar_session.run(None, {"features": pillars.features})
-            self._canvas[:, pillars.places] = features.T
+        self._canvas[:, places] = features.T
         image = self._canvas.reshape(1, -1, *self.settings.canvas)
         return RawOutputs(*(output[0] for output in self._canvas_session.run(list(OUTPUTS), {"canvas": image})))
 

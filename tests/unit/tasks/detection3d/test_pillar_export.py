@@ -79,8 +79,10 @@ def test_the_graphs_have_the_stated_inputs_and_outputs() -> None:
     assert shapes(graphs[0].graph.output) == {"pillars": ["pillars", 16]}
     assert shapes(graphs[1].graph.input) == {"canvas": ["frames", 16, 32, 80]}
     assert shapes(graphs[1].graph.output) == {
-        "class_logits": ["frames", 18, 32, 80], "box_residuals": ["frames", 42, 32, 80], "direction_logits": ["frames", 12, 32, 80],
-    }  # fmt: skip
+        "class_logits": ["frames", 18, 32, 80],
+        "box_residuals": ["frames", 42, 32, 80],
+        "direction_logits": ["frames", 12, 32, 80],
+    }
     assert {node.op_type for graph in graphs for node in graph.graph.node}.isdisjoint({"BatchNormalization"})
     assert graphs[1].SerializeToString() == build_graphs(shaken(TINY), TINY)[1].SerializeToString()
 

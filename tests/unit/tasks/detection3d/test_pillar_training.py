@@ -45,7 +45,9 @@ def jitter(frame: LidarFrame, random: np.random.Generator) -> LidarFrame:
     """Moves the whole frame sideways by a random distance."""
     shift = random.uniform(-1, 1)
     return dataclasses.replace(
-        frame, points=frame.points + np.array([0, shift, 0, 0], dtype=np.float32), boxes=frame.boxes + [0, shift, 0, 0, 0, 0, 0]
+        frame,
+        points=frame.points + np.array([0, shift, 0, 0], dtype=np.float32),
+        boxes=frame.boxes + np.array([0, shift, 0, 0, 0, 0, 0]),
     )
 
 

@@ -178,5 +178,5 @@ def test_a_batch_without_pillars_or_objects_has_a_finite_loss_and_leaves_the_nor
     assert batch.features.shape == (0, 16, 10)
     losses = pillar_losses(run(model, batch), to_tensors(batch, CPU), TINY)
     losses.total.backward()
-    assert math.isfinite(float(losses.total)) and float(losses.boxes) == float(losses.directions) == 0
+    assert math.isfinite(losses.total.item()) and losses.boxes.item() == losses.directions.item() == 0
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
