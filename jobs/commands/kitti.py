@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from mlops_assets.data.kitti.check import CopyReport
 
 _SHOWN = 5
+_CLASSES_SHOWN, _NAME_WIDTH = 20, 14
 _TITLES = {
     "missing_file": "missing files",
     "damaged_file": "damaged files",
@@ -105,7 +106,7 @@ def generate(
     world = World(seed=seed, frames=frames, sequences=sequences, sequence_frames=sequence_frames, config=config)
     with _progress("generating frames", quiet) as told:
         write_world(Path(path), world, told=told)
-    made = f"{frames:,} frames" + (f" and {sequences:,} sequences of {sequence_frames:,}" if sequences else "")
+    made = f"{frames:,} frames" + (f" and sequences of {sequence_frames:,}: {sequences:,}" if sequences else "")
     return world.model_dump(mode="json") | {"path": path}, f"{made} in {path}, seed {seed}\nnext: mlops kitti check {path}"
 
 
@@ -126,13 +127,15 @@ def describe(report: CopyReport) -> str:
         lines.append("splits   " + ", ".join(f"{name} {count:,}" for name, count in list(report.splits.items())[:6]))
     if report.classes:
         rows = [
-            (count.name[:20], *(f"{value:,}" for value in (
+            (_plain(count.name)[:_NAME_WIDTH], *(f"{value:,}" for value in (
                 count.objects, count.easy, count.moderate, count.hard, count.none, count.without_points, count.points,
             )))
-            for count in report.classes
+            for count in report.classes[:_CLASSES_SHOWN]
         ]  # fmt: skip
         headers = ("class", "objects", "easy", "moderate", "hard", "none", "no points", "points")
         lines += ["", table(headers, rows)]
+        if len(report.classes) > _CLASSES_SHOWN:
+            lines.append(f"… and {len(report.classes) - _CLASSES_SHOWN:,} more")
     for is_problem, heading in ((True, "problems"), (False, "notes")):
         found = [finding for finding in report.findings if finding.is_problem == is_problem]
         if found or is_problem:
@@ -150,7 +153,12 @@ def describe(report: CopyReport) -> str:
 def _wrapped(text: str) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(text, 78, initial_indent="    ", subsequent_indent="      ")
+    return textwrap.wrap(_plain(text), 78, initial_indent="    ", subsequent_indent="      ")
+
+
+def _plain(text: str) -> str:
+    """Names in damaged files may hold anything, such as a terminal's control sequences."""
+    return "".join(character if character.isprintable() else "�" for character in text)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -42,6 +42,7 @@ class Workspace:
         self._block = np.empty(_BLOCK, dtype=np.int32)
         self._cell_of = np.empty(voxels, dtype=np.int32)
         self._features = np.zeros(math.prod(self._shape), dtype=np.float32)
+        self._words = (0,) * (features // 4 if features % 4 == 0 else features)
         self._coordinates = np.empty((voxels, 3), dtype=np.int32)
         self._counts = np.empty(voxels, dtype=np.int32)
         self._filled = np.zeros(voxels, dtype=np.int32)
@@ -49,9 +50,10 @@ class Workspace:
 
     def hard_voxels(self, cloud: Float32s) -> tuple[Float32s, Int32s, Int32s, int]:
         """Features ``(V, P, C)``, coordinates ``(V, 3)``, points per voxel ``(V,)``, all windows, and the points in range."""
+        points, row = _flat(cloud), (0,) * self._shape[2]
         voxels, inside = _hard(
-            _flat(cloud), (0,) * self._shape[2], *self._frame, self._map, self._block, self._shape[1], self._cell_of,
-            self._features, self._coordinates, self._counts, self._filled, self._last,
+            points, row, *self._frame, self._map, self._block, _in_words(points, row), _in_words(self._features, row),
+            self._words, self._shape[1], self._cell_of, self._coordinates, self._counts, self._filled, self._last,
         )  # fmt: skip
         self._last = voxels
         return self._features.reshape(self._shape)[:voxels], self._coordinates[:voxels], self._counts[:voxels], inside
@@ -70,13 +72,18 @@ class Workspace:
 
 def _flat(cloud: Float32s) -> Float32s:
     """One dimension, always read-only: numba would compile again for the other kind, and memory maps are read-only."""
-    flat = cloud.reshape(-1)
+    flat = (cloud if cloud.ctypes.data % 16 == 0 else cloud.copy()).reshape(-1)
     flat.flags.writeable = False
     return flat
 
 
-# ``row`` is a tuple of as many zeros as a point has numbers: its length is known when the kernel is compiled, so that the loop
-# over a point's numbers is unrolled.
+def _in_words(flat: Float32s, row: tuple[int, ...]) -> NDArray[Any]:
+    """The same memory as what is copied at once: four numbers, as two halves of a complex one, where a point is so many."""
+    return flat.view(np.complex128) if len(row) % 4 == 0 else flat
+
+
+# ``row`` and ``words`` are tuples of as many zeros as a point has numbers and words: their length is known when a kernel is
+# compiled, so that the loops over one point are unrolled.
 
 
 @_compiled
@@ -106,9 +113,11 @@ def _hard(
     cells: Int32s,
     numbers: Int32s,
     block: Int32s,
+    source: NDArray[Any],
+    features: NDArray[Any],
+    words: tuple[int, ...],
     max_points: int,
     cell_of: Int32s,
-    features: Float32s,
     coordinates: Int32s,
     counts: Int32s,
     filled: Int32s,
@@ -137,15 +146,14 @@ def _hard(
                 counts[voxel] = 0
             place = counts[voxel]
             if place < max_points:
-                source, target = (start + j) * width, (voxel * max_points + place) * width
-                for k in range(width):
-                    features[target + k] = points[source + k]
+                for k in range(len(words)):
+                    features[(voxel * max_points + place) * len(words) + k] = source[(start + j) * len(words) + k]
                 counts[voxel] = place + 1
     _release(cells, numbers, cell_of, coordinates, voxels)
     for voxel in range(max(voxels, last)):
         count = counts[voxel] if voxel < voxels else np.int32(0)
         if filled[voxel] > count:
-            features[(voxel * max_points + count) * width : (voxel * max_points + filled[voxel]) * width] = np.float32(0)
+            features[(voxel * max_points + count) * len(words) : (voxel * max_points + filled[voxel]) * len(words)] = 0
         filled[voxel] = count
     return voxels, inside
 
@@ -194,7 +202,9 @@ def _release(cells: Int32s, numbers: Int32s, cell_of: Int32s, coordinates: Int32
     for voxel in range(voxels):
         cell = cell_of[voxel]
         numbers[cell] = 0
-        rest = cell // columns
-        coordinates[voxel, 0] = rest // rows
-        coordinates[voxel, 1] = rest % rows
-        coordinates[voxel, 2] = cell % columns
+        # Divided in float64, which is exact enough for int32 and several times faster than dividing integers.
+        line = np.int32(cell / columns)
+        layer = np.int32(line / rows)
+        coordinates[voxel, 0] = layer
+        coordinates[voxel, 1] = line - layer * rows
+        coordinates[voxel, 2] = cell - line * columns
