@@ -20,7 +20,7 @@ from mlops_assets.data.kitti.clouds import Cloud
 from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.kitti.labels import KittiObjects
 from mlops_assets.tasks.detection3d.pillar_decoding import LidarDetections
-from mlops_assets.tasks.detection3d.pillar_samples import LidarFrame
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,15 @@ class KittiLidarFrames:
     def __len__(self) -> int:
         return len(self.frame_ids)
 
-    def __getitem__(self, index: int) -> LidarFrame:
+    def __getitem__(self, index: int) -> TrainingFrame:
         name = self.frame_ids[index]
-        return lidar_frame(name, self.copy.cloud(name), self.copy.objects(name), self.copy.calibration(name))
+        return training_frame(self.copy.cloud(name), self.copy.objects(name), self.copy.calibration(name))
 
 
-def lidar_frame(name: str, cloud: Cloud, objects: KittiObjects, calibration: Calibration) -> LidarFrame:
-    """A cloud ``(N, 4)`` (LiDAR frame [m], reflectance) with its labels as LiDAR boxes; rows without a 3D box are left out.
-
-    Raises:
-        DataRejected: a label has a box that is none.
-    """
+def training_frame(cloud: Cloud, objects: KittiObjects, calibration: Calibration) -> TrainingFrame:
+    """A cloud ``(N, 4)`` (LiDAR frame [m], reflectance) with its labels as LiDAR boxes; rows without a 3D box are left out."""
     labelled = objects.select(has_box(objects))
-    boxes = camera_to_lidar_boxes(camera_boxes(labelled), calibration)
-    return LidarFrame(name, cloud, boxes, tuple(labelled.names.tolist()))
+    return TrainingFrame(cloud, camera_to_lidar_boxes(camera_boxes(labelled), calibration), labelled.names)
 
 
 def kitti_detections(detections: LidarDetections, calibration: Calibration, image_size: tuple[int, int]) -> KittiObjects:

@@ -14,49 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlops_assets.data.kitti.boxes import in_lidar_boxes
-from mlops_assets.errors import DataRejected
 from mlops_assets.tasks.detection3d.anchors import AnchorGrid, Targets, anchor_grid, assign_targets
-from mlops_assets.tasks.detection3d.pillar_settings import BOX_NUMBERS, POINT_FEATURES, PillarSettings
+from mlops_assets.tasks.detection3d.pillar_settings import POINT_FEATURES, PillarSettings
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 from mlops_assets.tasks.detection3d.voxels import Voxelizer, Voxels
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.int64]
-
-
-@dataclass(frozen=True, eq=False)
-class LidarFrame:
-    """One cloud with its objects.
-
-    Attributes:
-        name: of the frame, for messages.
-        points: ``(N, 4)`` float32, x, y, z [m] in the LiDAR frame and reflectance 0 … 1.
-        boxes: ``(M, 7)``, LiDAR boxes: centre x, y, z, length, width, height [m], yaw [rad].
-        names: ``(M,)`` class of each box; classes that are not detected may be among them.
-
-    Raises:
-        DataRejected: boxes and names differ in number, a value is not finite, or a size is not above 0.
-    """
-
-    name: str
-    points: Floats
-    boxes: NDArray[np.float64]
-    names: tuple[str, ...]
-
-    def __post_init__(self) -> None:
-        boxes = np.asarray(self.boxes, dtype=np.float64)
-        boxes = boxes.reshape(0, BOX_NUMBERS) if boxes.size == 0 else boxes
-        problem = None
-        if boxes.shape != (len(self.names), BOX_NUMBERS):
-            problem = f"has boxes of shape {boxes.shape} for {len(self.names)} class names; (N, {BOX_NUMBERS}) is needed"
-        elif not np.isfinite(boxes).all():
-            problem = f"has a box with a value that is not finite: {boxes[~np.isfinite(boxes).all(axis=1)][0].tolist()}"
-        elif not (boxes[:, 3:6] > 0).all():
-            problem = f"has a box without a size: {boxes[~(boxes[:, 3:6] > 0).all(axis=1)][0].tolist()}"
-        if problem is not None:
-            raise DataRejected(
-                f"frame {self.name} {problem}", field=self.name, next_step="leave DontCare rows out, and check the frame's labels"
-            )
-        object.__setattr__(self, "boxes", boxes)
 
 
 class FrameSource(Protocol):
@@ -64,7 +28,7 @@ class FrameSource(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, index: int, /) -> LidarFrame: ...
+    def __getitem__(self, index: int, /) -> TrainingFrame: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,15 +96,18 @@ class PillarMaker:
         places = voxels.coordinates[:, 1].astype(np.int64) * columns + voxels.coordinates[:, 2]
         return Pillars(decorate(voxels, self.settings), places)
 
-    def sample(self, frame: LidarFrame) -> PillarSample:
-        """Pillars and targets of a frame.
+    def sample(self, frame: TrainingFrame) -> PillarSample:
+        """Pillars and targets of a frame, whose points are x, y, z [m] and reflectance.
 
         Objects whose centre is outside the grid do not count; those without a point inside have nothing that could be learned,
         so the anchors on them are left out.
+
+        Raises:
+            UserError: a point has another number of columns than 4.
         """
         low, high = self.settings.range_min, self.settings.range_max
         inside = np.flatnonzero(((frame.boxes[:, :2] >= low[:2]) & (frame.boxes[:, :2] < high[:2])).all(axis=1))
-        boxes, names = frame.boxes[inside], [frame.names[row] for row in inside]
+        boxes, names = frame.boxes[inside], frame.names[inside].tolist()
         hidden = ~in_lidar_boxes(frame.points, boxes).any(axis=1)
         return PillarSample(self.pillars(frame.points), assign_targets(self.anchors, boxes, names, ignored=hidden))
 

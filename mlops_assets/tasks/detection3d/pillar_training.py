@@ -30,13 +30,14 @@ from mlops_assets.tasks.detection3d.pillar_checkpoints import (
 )
 from mlops_assets.tasks.detection3d.pillar_devices import Precision, device_of, precision_of
 from mlops_assets.tasks.detection3d.pillar_losses import TensorBatch, pillar_losses, to_tensors
-from mlops_assets.tasks.detection3d.pillar_samples import FrameSource, LidarFrame, PillarBatch, PillarMaker, PillarSample, collate
+from mlops_assets.tasks.detection3d.pillar_samples import FrameSource, PillarBatch, PillarMaker, PillarSample, collate
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.pointpillars import HeadOutputs, PointPillars, build_pointpillars
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 from mlops_assets.tasks.interface import ProgressReporter
 
-Augment = Callable[[LidarFrame, np.random.Generator], LidarFrame]
-"""Makes another frame of one; everything random comes from the generator given."""
+Augment = Callable[[TrainingFrame, np.random.Generator], TrainingFrame]
+"""Makes another frame of one, see ``augmentation``; everything random comes from the generator given."""
 
 #: The learning rate starts at the highest / 10 and ends at the highest / 10,000; momentum runs the other way.
 #: Source: OpenPCDet's adam_onecycle with its PointPillars configuration.
@@ -236,6 +237,13 @@ class _Run:
             outputs: HeadOutputs = self.model(batch.features, batch.places, batch.frames)
         return outputs
 
+    def latest(self) -> dict[str, float]:
+        """Mean losses of the epoch so far, of the whole one at its end."""
+        done = self.step % self.steps_per_epoch * self.settings.batch_size
+        if done:
+            return {name: total / done for name, total in zip(LOSSES, self.sums, strict=True)}
+        return {name: values[-1] for name, values in self.curves.items()}
+
     def end_epoch(self, frames: int) -> None:
         for name, total in zip(LOSSES, self.sums, strict=True):
             self.curves[name].append(total / frames)
@@ -266,8 +274,7 @@ def _train(
                     saved = time.monotonic()
                 if run.step == run.total or now - told >= REPORT_SECONDS:
                     told = now
-                    latest = {name: values[-1] for name, values in run.curves.items() if values}
-                    report(run.fraction, f"epoch {epoch + 1}/{settings.epochs}, step {run.step}/{run.total}", latest)
+                    report(run.fraction, f"epoch {epoch + 1}/{settings.epochs}, step {run.step}/{run.total}", run.latest())
                 if stop is not None and run.step < run.total and stop():
                     raise TrainingStopped(f"stopped at step {run.step} of {run.total}; it can be continued from there")
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_assets.tasks.detection3d.pillar_samples import LidarFrame
 from mlops_assets.tasks.detection3d.pillar_settings import KITTI_ANCHORS, PillarSettings
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 
 #: 25.6 x 10.24 m in pillars of 0.32 m, and a network of a few thousand parameters.
 TINY = PillarSettings(
@@ -37,7 +37,7 @@ def box(x: float, y: float, yaw: float = 0.0, *, like: str = "Car") -> list[floa
     return [x, y, kind.z, kind.length, kind.width, kind.height, yaw]
 
 
-def solid_frame(name: str, boxes: list[list[float]], names: tuple[str, ...], *, seed: int = 0) -> LidarFrame:
+def solid_frame(boxes: list[list[float]], names: list[str], *, seed: int = 0) -> TrainingFrame:
     """Points on flat ground, and 150 points inside each box."""
     random = np.random.default_rng(seed)
     ground = np.column_stack(
@@ -49,12 +49,21 @@ def solid_frame(name: str, boxes: list[list[float]], names: tuple[str, ...], *, 
         cos, sin = math.cos(yaw), math.sin(yaw)
         turned = np.column_stack([cos * inside[:, 0] - sin * inside[:, 1], sin * inside[:, 0] + cos * inside[:, 1], inside[:, 2]])
         clouds.append(np.column_stack([turned + np.array([x, y, z]), random.uniform(0.5, 1, 150)]))
-    return LidarFrame(name, np.concatenate(clouds).astype(np.float32), np.array(boxes).reshape(-1, 7), names)
+    return TrainingFrame(
+        np.concatenate(clouds).astype(np.float32),
+        np.array(boxes, dtype=np.float64).reshape(-1, 7),
+        np.array(names, dtype=np.str_),
+    )
 
 
-def street(number: int) -> LidarFrame:
+def street(number: int) -> TrainingFrame:
     """A frame with a car and a pedestrian, somewhere else in each."""
     random = np.random.default_rng(number)
     car = box(float(random.uniform(6, 20)), float(random.uniform(-3, 0)), float(random.uniform(-0.3, 0.3)))
     pedestrian = box(float(random.uniform(4, 22)), float(random.uniform(2, 4)), 1.5, like="Pedestrian")
-    return solid_frame(f"street-{number}", [car, pedestrian], ("Car", "Pedestrian"), seed=number)
+    return solid_frame([car, pedestrian], ["Car", "Pedestrian"], seed=number)
+
+
+def empty_frame() -> TrainingFrame:
+    """No point and no object."""
+    return TrainingFrame(np.empty((0, 4), dtype=np.float32), np.empty((0, 7)), np.empty(0, dtype=np.str_))

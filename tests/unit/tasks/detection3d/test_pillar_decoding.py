@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlops_assets.errors import IntegrityError
 from mlops_assets.tasks.detection.kitti_evaluation import evaluate_kitti
 from mlops_assets.tasks.detection3d.anchors import anchor_grid, assign_targets, direction_of, encode_boxes
-from mlops_assets.tasks.detection3d.kitti_clouds import kitti_detections, lidar_frame
+from mlops_assets.tasks.detection3d.kitti_clouds import kitti_detections, training_frame
 from mlops_assets.tasks.detection3d.pillar_decoding import LidarDetections, decode_detections
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from sim.driving.config import WorldConfig
@@ -90,9 +90,9 @@ def test_ground_truth_written_as_predictions_comes_back_as_the_same_boxes(places
 
 def test_a_generated_frame_written_as_predictions_is_judged_perfect_by_the_kitti_evaluation() -> None:
     made = generate_frame(4, 1, WorldConfig(azimuth_step=1.0))
-    frame = lidar_frame("4", made.cloud, made.objects, made.calibration)
+    frame = training_frame(made.cloud, made.objects, made.calibration)
     whole = PillarSettings(pillar_size=0.32, suppression_overlap=0.3)
-    found = decoded(perfect(whole, frame.boxes, list(frame.names)), whole)
+    found = decoded(perfect(whole, frame.boxes, frame.names.tolist()), whole)
     height, width = made.image.shape[:2]
     labels = {"4": made.objects}
     result = evaluate_kitti(labels, {"4": kitti_detections(found, made.calibration, (width, height))}, classes=("Car",))

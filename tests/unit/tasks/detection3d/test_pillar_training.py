@@ -13,16 +13,16 @@ import torch
 
 from mlops_assets.errors import ComputeError, DataRejected, IntegrityError, TrainingStopped, UserError
 from mlops_assets.tasks.detection.overlap import iou_3d
-from mlops_assets.tasks.detection3d.kitti_clouds import lidar_frame
+from mlops_assets.tasks.detection3d.kitti_clouds import training_frame
 from mlops_assets.tasks.detection3d.pillar_checkpoints import CHECKPOINT, MODEL, read_model
 from mlops_assets.tasks.detection3d.pillar_devices import device_of, precision_of
 from mlops_assets.tasks.detection3d.pillar_export import export_pointpillars
 from mlops_assets.tasks.detection3d.pillar_inference import OnnxPillars
-from mlops_assets.tasks.detection3d.pillar_samples import LidarFrame
 from mlops_assets.tasks.detection3d.pillar_training import one_cycle, train_pointpillars
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 from sim.driving.config import WorldConfig
 from sim.driving.world import generate_frame
-from tests.unit.tasks.detection3d.pillar_worlds import TINY, street
+from tests.unit.tasks.detection3d.pillar_worlds import TINY, empty_frame, street
 
 STREETS = [street(number) for number in range(3)]
 
@@ -41,7 +41,7 @@ def stopping_after(steps: int) -> Callable[[], bool]:
     return lambda: next(asked) + 1 >= steps
 
 
-def jitter(frame: LidarFrame, random: np.random.Generator) -> LidarFrame:
+def jitter(frame: TrainingFrame, random: np.random.Generator) -> TrainingFrame:
     """Moves the whole frame sideways by a random distance."""
     shift = random.uniform(-1, 1)
     return dataclasses.replace(
@@ -63,7 +63,7 @@ def same(one: Path, other: Path) -> bool:
 
 def test_one_generated_frame_is_learned_by_heart_and_found_again_through_onnx(tmp_path: Path) -> None:
     made = generate_frame(1, 0, WorldConfig(azimuth_step=0.5))
-    frame = lidar_frame("generated", made.cloud, made.objects, made.calibration)
+    frame = training_frame(made.cloud, made.objects, made.calibration)
     settings = TINY.model_copy(update={"epochs": 60, "batch_size": 1})
     told: list[tuple[float, dict[str, float]]] = []
     trained = train_pointpillars([frame], settings, tmp_path, lambda fraction, _, metrics: told.append((fraction, dict(metrics))))
@@ -174,9 +174,8 @@ def test_a_model_file_that_would_execute_something_is_not_read(tmp_path: Path) -
 
 
 def test_frames_without_boxes_or_points_can_be_among_those_trained_on(tmp_path: Path) -> None:
-    empty = LidarFrame("empty", np.empty((0, 4), dtype=np.float32), np.empty((0, 7)), ())
-    bare = dataclasses.replace(STREETS[0], boxes=np.empty((0, 7)), names=())
-    trained = train_pointpillars([empty, bare], TINY.model_copy(update={"batch_size": 1}), tmp_path, silent)
+    bare = dataclasses.replace(STREETS[0], boxes=np.empty((0, 7)), names=STREETS[0].names[:0])
+    trained = train_pointpillars([empty_frame(), bare], TINY.model_copy(update={"batch_size": 1}), tmp_path, silent)
     assert all(np.isfinite(curve).all() for curve in trained.curves.values())
     model, _ = read_model(trained.model)
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
@@ -187,7 +186,7 @@ def test_no_frame_and_a_frame_that_cannot_be_read_end_the_training_by_name(tmp_p
         def __len__(self) -> int:
             return 1
 
-        def __getitem__(self, index: int) -> LidarFrame:
+        def __getitem__(self, index: int) -> TrainingFrame:
             raise DataRejected("000007.bin is empty: 0 bytes")
 
     with pytest.raises(DataRejected, match="no frame to train on"):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mlops_assets.errors import DataRejected
 from mlops_assets.tasks.detection3d.pillar_losses import box_loss, focal_loss, pillar_losses, to_tensors
-from mlops_assets.tasks.detection3d.pillar_samples import LidarFrame, PillarBatch, PillarMaker, collate
+from mlops_assets.tasks.detection3d.pillar_samples import PillarBatch, PillarMaker, collate
 from mlops_assets.tasks.detection3d.pillar_settings import COARSE, SLIM, STANDARD
 from mlops_assets.tasks.detection3d.pointpillars import HeadOutputs, PointPillars, build_pointpillars, parameter_count
-from tests.unit.tasks.detection3d.pillar_worlds import TINY, box, solid_frame, street
+from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
+from tests.unit.tasks.detection3d.pillar_worlds import TINY, box, empty_frame, solid_frame, street
 
 CPU = torch.device("cpu")
 
@@ -24,7 +24,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def batch_of(*frames: LidarFrame) -> PillarBatch:
+def batch_of(*frames: TrainingFrame) -> PillarBatch:
     maker = PillarMaker(TINY)
     return collate([maker.sample(frame) for frame in frames], TINY)
 
@@ -42,9 +42,9 @@ def test_the_standard_network_has_the_published_4_834_888_parameters() -> None:
     assert parts == {"pillar_net": 768, "backbone": 4_806_400, "head": 27_720}
 
 
-def test_larger_pillars_change_no_parameter_and_slim_has_a_quarter() -> None:
+def test_larger_pillars_change_no_parameter_and_slim_has_a_tenth() -> None:
     assert parameter_count(build_pointpillars(COARSE)) == 4_834_888
-    assert parameter_count(build_pointpillars(SLIM)) == 1_217_352
+    assert parameter_count(build_pointpillars(SLIM)) == 449_928
 
 
 def test_the_same_seed_gives_the_same_weights_and_leaves_torchs_generator_alone() -> None:
@@ -94,31 +94,16 @@ def test_an_object_without_points_is_left_out_and_one_outside_the_grid_does_not_
         seen,
         points=seen.points[seen.points[:, 3] < 0.4],  # the ground alone
         boxes=np.concatenate([seen.boxes, [box(80, 0)]]),
-        names=(*seen.names, "Car"),
+        names=np.append(seen.names, "Car"),
     )
     targets = PillarMaker(TINY).sample(hidden).targets
     assert len(targets.positive) == 0 and len(targets.ignored) > 0
     assert len(PillarMaker(TINY).sample(seen).targets.positive) > 0
 
 
-@pytest.mark.parametrize(
-    ("rows", "names", "words"),
-    [
-        ([box(10, 0)], (), r"shape \(1, 7\) for 0 class names"),
-        ([[10, 0, -1, 3.9, 1.6, 0, 0]], ("Car",), "without a size"),
-        ([[10, float("nan"), -1, 3.9, 1.6, 1.5, 0]], ("Car",), "not finite"),
-    ],
-)
-def test_a_frame_with_impossible_boxes_is_refused_by_its_name(
-    rows: list[list[float]], names: tuple[str, ...], words: str
-) -> None:
-    with pytest.raises(DataRejected, match=f"frame 000123 .*{words}"):
-        LidarFrame("000123", np.zeros((1, 4), dtype=np.float32), np.array(rows), names)
-
-
 def test_the_sample_of_a_frame_in_a_batch_is_that_of_the_frame_alone() -> None:
     model = build_pointpillars(TINY).eval()
-    together = run(model, batch_of(street(0), solid_frame("empty", [], ()), street(1)))
+    together = run(model, batch_of(street(0), solid_frame([], []), street(1)))
     for place, frame in ((0, street(0)), (2, street(1))):
         alone = run(model, batch_of(frame))
         for whole, single in zip(together, alone, strict=True):
@@ -172,7 +157,7 @@ def test_focal_loss_and_box_loss_are_the_published_formulas() -> None:
 
 
 def test_a_batch_without_pillars_or_objects_has_a_finite_loss_and_leaves_the_norms_finite() -> None:
-    nothing = LidarFrame("nothing", np.empty((0, 4), dtype=np.float32), np.empty((0, 7)), ())
+    nothing = empty_frame()
     model = build_pointpillars(TINY).train()
     batch = batch_of(nothing, nothing)
     assert batch.features.shape == (0, 16, 10)
