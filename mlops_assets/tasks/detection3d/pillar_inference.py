@@ -114,6 +114,8 @@ def _session(graph: bytes, threads: int, name: str) -> onnxruntime.InferenceSess
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.log_severity_level = 3
+    # Waiting threads that spin take the processor from the next request, and from everything else on the machine.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     try:
         return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
