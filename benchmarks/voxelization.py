@@ -215,6 +215,7 @@ def compare(grid: VoxelGrid, cloud: Cloud, rounds: int) -> dict[str, Any]:
         calls |= open3d_methods(grid, cloud)
     cold, warm = measure(calls, rounds)
     medians = {name: statistics.median(values) for name, values in warm.items()}
+    minima = {name: min(values) for name, values in warm.items()}
     return {
         "points": len(cloud),
         "points_kept": int(expected[2].sum()),
@@ -223,18 +224,23 @@ def compare(grid: VoxelGrid, cloud: Cloud, rounds: int) -> dict[str, Any]:
         "milliseconds": {
             name: {
                 "median": round(medians[name], 3),
-                "min": round(min(values), 3),
+                "min": round(minima[name], 3),
                 "max": round(max(values), 3),
                 "cold": round(statistics.median(cold[name]), 3),
             }
             for name, values in warm.items()
         },
         "million_points_per_second": round(len(cloud) / medians[REUSED] / 1e3, 1),
-        "times_faster": {
-            ours_name: {name: round(medians[name] / medians[ours_name], 2) for name in medians if not name.startswith("ours")}
-            for ours_name in (REUSED, OWNED)
-        },
+        "times_faster": {name: ratios(medians, name) for name in (REUSED, OWNED)},
+        # Another process on the same core lengthens a long call more often than a short one: minima are free of that.
+        "times_faster_by_minimum": {name: ratios(minima, name) for name in (REUSED, OWNED)},
     }
+
+
+def ratios(milliseconds: dict[str, float], ours_name: str) -> dict[str, float]:
+    """How many times longer each peer takes than one of ours."""
+    mine = milliseconds[ours_name]
+    return {name: round(taken / mine, 2) for name, taken in milliseconds.items() if not name.startswith("ours")}
 
 
 def processor() -> str:
@@ -274,13 +280,14 @@ def main() -> None:
         for grid_name, row in by_grid.items():
             print(f"\n{cloud_name}, {grid_name}: {row['points']} points, {row['voxels']} voxels, bit-equal")
             for name, ms in row["milliseconds"].items():
-                ratio = row["times_faster"][REUSED].get(name)
-                told = f"  {ratio:6.2f} x" if ratio else ""
+                ratio, by_minimum = (row[way][REUSED].get(name) for way in ("times_faster", "times_faster_by_minimum"))
+                told = f"  {ratio:6.2f} x ({by_minimum:.2f} x)" if ratio else ""
                 print(f"  {name:55}{ms['median']:9.2f} ms  min {ms['min']:7.2f}  cold {ms['cold']:7.2f}{told}")
-    reached = next(iter(measured.values()))["pillars 0.16 m"]["times_faster"][REUSED]
+    first = next(iter(measured.values()))["pillars 0.16 m"]
+    least = {name: min(first[way][REUSED][name] for way in ("times_faster", "times_faster_by_minimum")) for name in TARGETS}
     result = {
         "benchmark": "voxelization",
-        "what": "hard voxels of one cloud, one thread; results bit-equal; times_faster is of the medians",
+        "what": "hard voxels of one cloud, one thread; results bit-equal; times_faster is of medians",
         "command": f"python benchmarks/voxelization.py --rounds {given.rounds}" + (" --cloud 000002.bin" if given.cloud else ""),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
@@ -294,7 +301,7 @@ def main() -> None:
         "rounds": given.rounds,
         "clouds": measured,
         "target": {f"times faster than {name}, pillars": times for name, times in TARGETS.items()},
-        "reached": {name: reached[name] >= times for name, times in TARGETS.items()},
+        "reached": {name: least[name] >= times for name, times in TARGETS.items()},
     }
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n")
