@@ -21,7 +21,9 @@ from mlops_assets.tasks.detection2d.settings import ARCHITECTURES, STRIDE, Varia
 STRIDES = (8, 16, 32)
 #: Score of every cell before training: most cells hold nothing, and a start at 0.5 would drown the objects.
 PRIOR = 0.01
-_BATCH_NORM = {"eps": 1e-3, "momentum": 0.03}
+BATCH_NORM_EPS, BATCH_NORM_MOMENTUM = 1e-3, 0.03
+#: Width and height of a box are at most e to this power of its stride: an untrained network must not overflow.
+_LARGEST_EXPONENT = 10.0
 
 
 class ConvUnit(nn.Sequential):
@@ -30,7 +32,7 @@ class ConvUnit(nn.Sequential):
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
         super().__init__(
             nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - 1) // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs, eps=_BATCH_NORM["eps"], momentum=_BATCH_NORM["momentum"]),
+            nn.BatchNorm2d(outputs, eps=BATCH_NORM_EPS, momentum=BATCH_NORM_MOMENTUM),
             nn.SiLU(inplace=True),
         )
 
@@ -280,7 +282,8 @@ def boxes_of(raw: Tensor, cells: Cells) -> Tensor:
     """Boxes ``(N, A, 4)`` as centre x, y, width, height [px] of raw predictions ``(N, A, 4 or more)``, in float32."""
     offsets = raw[..., :4].float()
     strides = cells.strides[:, None]
-    return torch.cat(((offsets[..., :2] + cells.corners) * strides, offsets[..., 2:].exp() * strides), dim=-1)
+    sides = offsets[..., 2:].clamp(max=_LARGEST_EXPONENT).exp()
+    return torch.cat(((offsets[..., :2] + cells.corners) * strides, sides * strides), dim=-1)
 
 
 class Detector(nn.Module):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from mlops_assets.tasks.detection2d.model import Yolox
+from mlops_assets.tasks.detection2d.model import BATCH_NORM_MOMENTUM, Yolox
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
 
 #: Updates over which the moving average goes from following at once to its full slowness.
@@ -35,6 +36,27 @@ def optimizer_of(network: Yolox, settings: YoloxSettings) -> torch.optim.SGD:
     others = [parameter for parameter in network.parameters() if id(parameter) not in known]
     groups = [{"params": decaying, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.SGD(groups, lr=settings.batch_rate, momentum=settings.momentum, nesterov=settings.momentum > 0)
+
+
+def with_measured_statistics(network: Yolox, batches: Iterable[Tensor]) -> Yolox:
+    """A copy of ``network`` whose normalisation statistics are the plain means over ``batches`` of images ``(N, 3, H, W)``.
+
+    The moving statistics start at mean 0 and variance 1 and follow the weights some dozens of steps late. After a short training
+    that makes a network that is good in training mode find nothing in evaluation mode.
+    """
+    measured = copy.deepcopy(network)
+    for module in measured.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # torch's word for a plain mean
+    measured.train()
+    with torch.no_grad():
+        for images in batches:
+            measured(images)
+    for module in measured.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.momentum = BATCH_NORM_MOMENTUM
+    return measured.eval()
 
 
 class MovingAverage:

@@ -16,21 +16,25 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from mlops_assets.errors import ComputeError, ComputeInterrupted, DataRejected, UserError
 from mlops_assets.tasks.detection2d.checkpoint import read_checkpoint, write_checkpoint
 from mlops_assets.tasks.detection2d.dataset import DetectionDataset
+from mlops_assets.tasks.detection2d.decoding import network_input
 from mlops_assets.tasks.detection2d.loading import Batch, batches, steps_per_epoch
 from mlops_assets.tasks.detection2d.losses import PARTS, ground_truth, yolox_losses
 from mlops_assets.tasks.detection2d.model import Cells, Yolox, cells_of
-from mlops_assets.tasks.detection2d.schedule import MovingAverage, learning_rate, optimizer_of
+from mlops_assets.tasks.detection2d.schedule import MovingAverage, learning_rate, optimizer_of, with_measured_statistics
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
 from mlops_assets.tasks.interface import ProgressReporter
 
 #: Called with the averaged network after an epoch; what it returns is reported and kept in the curves.
 Validate = Callable[[Yolox], Mapping[str, float]]
 _GRADIENT_SCALE = 2.0**16
+#: Trainings of fewer steps get their normalisation statistics measured at the end, over at most so many batches.
+SHORT_TRAINING, STATISTICS_BATCHES = 2000, 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,30 +97,40 @@ def train_yolox(
             given=", ".join(dataset.class_names) or "no class",
             next_step="compare the class names with those in the labels",
         )
-    run = _Run(dataset, settings, folder)
-    resumed = run.steps
+    with _reproducible(settings):
+        return _train(_Run(dataset, settings, folder), report, text, should_stop, validate, validation_epochs)
+
+
+def _train(
+    run: _Run,
+    report: ProgressReporter,
+    text: str,
+    should_stop: Callable[[], bool],
+    validate: Validate | None,
+    validation_epochs: int,
+) -> Trained:
+    settings, resumed = run.settings, run.steps
     started = time.perf_counter()
     told = -1.0
     while run.epoch < settings.epochs:
         for done, of in run.steps_of_epoch():
-            stop = should_stop()
-            if stop:
+            if should_stop():
                 run.save()
-                raise ComputeInterrupted(f"the training was stopped after step {run.steps}; it goes on from {folder}")
+                raise ComputeInterrupted(f"the training was stopped after step {run.steps}; it goes on from {run.folder}")
             if done < of and time.monotonic() - told >= 1:
                 told = time.monotonic()
                 share = (run.epoch + done / of) / settings.epochs
                 report(share, text.format(done=run.epoch, total=settings.epochs), {})
         metrics = run.end_epoch()
         if validate is not None and (run.epoch % validation_epochs == 0 or run.epoch == settings.epochs):
-            measured = {name: float(value) for name, value in validate(run.average.network).items()}
+            measured = {name: float(value) for name, value in validate(run.averaged()).items()}
             run.record(measured)
             metrics.update(measured)
         if run.epoch % settings.checkpoint_epochs == 0 or run.epoch == settings.epochs:
             run.save()
         report(run.epoch / settings.epochs, text.format(done=run.epoch, total=settings.epochs), metrics)
     return Trained(
-        network=run.average.network.eval(),
+        network=run.averaged(),
         curves=run.curves,
         seconds=time.perf_counter() - started,
         steps=run.steps,
@@ -200,7 +214,7 @@ class _Run:
 
     def steps_of_epoch(self) -> Iterator[tuple[int, int]]:
         """Make the steps that are left of this epoch; after each, how many are done and of how many."""
-        with closing(batches(self.dataset, self.settings, self.epoch, self.step)) as made, _reproducible(self.device):
+        with closing(batches(self.dataset, self.settings, self.epoch, self.step)) as made:
             for batch in made:
                 self._learn(batch)
                 self.step += 1
@@ -249,6 +263,20 @@ class _Run:
         self.epoch, self.step = self.epoch + 1, 0
         return told
 
+    def averaged(self) -> Yolox:
+        """The network to use: averaged weights, in evaluation mode, with statistics that fit them."""
+        if self.settings.epochs * self.steps_per_epoch >= SHORT_TRAINING:
+            return self.average.network.eval()
+        return with_measured_statistics(self.average.network, self._unchanged_images())
+
+    def _unchanged_images(self) -> Iterator[torch.Tensor]:
+        size = self.settings.batch_size
+        # a last batch of one image would be a poor mean of its own
+        for first in range(max(1, len(self.dataset) // size))[:STATISTICS_BATCHES]:
+            rows = range(first * size, min((first + 1) * size, len(self.dataset)))
+            stacked = np.stack([network_input(self.dataset.sample(row).image, self.settings.input_size) for row in rows])
+            yield torch.from_numpy(stacked).to(self.device)
+
     def record(self, values: Mapping[str, float]) -> None:
         """Append to the curves."""
         for name, value in values.items():
@@ -281,10 +309,13 @@ class _Run:
 
 
 @contextmanager
-def _reproducible(device: torch.device) -> Iterator[None]:
-    """Let cuDNN choose only among algorithms that give the same result every time."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
-        yield
+def _reproducible(settings: YoloxSettings) -> Iterator[None]:
+    """Let cuDNN choose only among algorithms that give the same result every time, and set the number of threads for a while."""
+    threads = torch.get_num_threads()
+    try:
+        if settings.cpu_threads:
+            torch.set_num_threads(settings.cpu_threads)
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True):
+            yield
+    finally:
+        torch.set_num_threads(threads)
