@@ -1,5 +1,5 @@
 """The commands, one module a subject; importing this package registers them all on the group."""
 
-from jobs.commands import datasets, issues, lines, servers, surfaces
+from jobs.commands import datasets, issues, kitti, lines, servers, surfaces
 
-__all__ = ["datasets", "issues", "lines", "servers", "surfaces"]
+__all__ = ["datasets", "issues", "kitti", "lines", "servers", "surfaces"]

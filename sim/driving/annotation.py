@@ -13,7 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_assets.data.kitti.boxes import has_box, observation_angle, project_boxes
+from mlops_assets.data.kitti.boxes import (
+    camera_to_lidar_boxes,
+    has_box,
+    in_camera_boxes,
+    in_lidar_boxes,
+    observation_angle,
+    project_boxes,
+)
 from mlops_assets.data.kitti.labels import DONT_CARE, KittiObjects
 from sim.driving.camera import Picture
 from sim.driving.config import WorldConfig
@@ -42,13 +49,8 @@ def annotate(rig: Rig, config: WorldConfig, placement: Placement, scan: Scan, pi
     whole, _ = project_boxes(boxes, rig.calibration)
     share = picture.visible / np.maximum(picture.alone, 1)
     seen = in_image & (picture.visible >= _LEAST_PIXELS)
-    labelled = (
-        seen
-        & (share >= _LEAST_SHARE)
-        & (scan.counts >= config.label_points)
-        & (boxes[:, 2] <= config.label_distance)
-        & (boxes[:, 2] > 0.5)
-    )
+    labelled = seen & (share >= _LEAST_SHARE) & (boxes[:, 2] <= config.label_distance) & (boxes[:, 2] > 0.5)
+    labelled[labelled] = _points_inside(rig, boxes[labelled], scan) >= config.label_points
     rows = np.concatenate([np.flatnonzero(labelled), np.flatnonzero(seen & ~labelled)])
     care = labelled[rows]
     names = np.array([actor.name for actor in placement.actors], dtype=np.str_)[rows] if len(rows) else np.empty(0, "<U8")
@@ -66,6 +68,14 @@ def annotate(rig: Rig, config: WorldConfig, placement: Placement, scan: Scan, pi
     )
     tracks = np.array([actor.track for actor in placement.actors], dtype=np.int64)[rows] if len(rows) else np.empty(0, np.int64)
     return Annotation(objects, np.where(has_box(objects), tracks, -1))
+
+
+def _points_inside(rig: Rig, boxes: NDArray[np.float64], scan: Scan) -> NDArray[np.int64]:
+    """Points that whoever reads the label finds in it, whichever upright they take; noise leaves some outside."""
+    in_camera = in_camera_boxes(scan.points, boxes, rig.calibration).sum(axis=1)
+    in_lidar = in_lidar_boxes(scan.points, camera_to_lidar_boxes(boxes, rig.calibration)).sum(axis=1)
+    fewest: NDArray[np.int64] = np.minimum(in_camera, in_lidar)
+    return fewest
 
 
 def _area(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

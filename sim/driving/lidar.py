@@ -24,12 +24,10 @@ class Scan:
     Attributes:
         points: ``(P, 4)`` float32, LiDAR frame [m] in whole millimetres, reflectance 0 … 1; beam by beam, left to right.
         owners: ``(P,)`` row of the actor that returned the point, ``len(actors)`` for structures, ``GROUND`` for the ground.
-        counts: ``(N,)`` points of each actor.
     """
 
     points: NDArray[np.float32]
     owners: NDArray[np.int64]
-    counts: NDArray[np.int64]
 
 
 def scan(rig: Rig, config: WorldConfig, placement: Placement, crossing: float | None, random: np.random.Generator) -> Scan:
@@ -66,6 +64,4 @@ def scan(rig: Rig, config: WorldConfig, placement: Placement, crossing: float | 
     points[:, :3] = np.round(rig.level_to_lidar(level), 3)
     points[:, 3] = reflectance
     owner_of = np.array([part.owner for part in placement.blocks] + [GROUND], dtype=np.int64)  # the last row is block -1
-    owners = owner_of[block]
-    counts = np.bincount(owners[owners >= 0], minlength=len(placement.actors) + 1)[: len(placement.actors)]
-    return Scan(points, owners, counts.astype(np.int64))
+    return Scan(points, owner_of[block])

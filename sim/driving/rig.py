@@ -76,8 +76,8 @@ def build_rig(config: WorldConfig) -> Rig:
     focal = round(0.58 * width, 2)
     centre = (round(0.4905 * width, 2), round(0.461 * height, 2))
     calibration = read_calibration(calibration_text(_calibration(focal, centre)))
-    across = (centre[0] - np.arange(width)) / focal
-    down = (centre[1] - np.arange(height)) / focal
+    across = (centre[0] - np.arange(width, dtype=np.float64)) / focal
+    down = (centre[1] - np.arange(height, dtype=np.float64)) / focal
     # Colour camera 2 stands 6 cm to the left of camera 0.
     eye = (CAMERA_POSITION[0], CAMERA_POSITION[1] - _CAMERAS[2], CAMERA_POSITION[2])
     camera = Rays(eye, np.ones(width), across, down, reach=400.0)
@@ -108,7 +108,7 @@ def lidar_rotation() -> list[list[float]]:
 
 
 def _calibration(focal: float, centre: tuple[float, float]) -> Calibration:
-    projections = [
+    first, second, third, fourth = [
         np.array([[focal, 0, centre[0], -focal * position], [0, focal, centre[1], 0], [0, 0, 1, 0]]) for position in _CAMERAS
     ]
     # Level frame to camera frame: x right = -y, y down = -z, z forward = x.
@@ -118,7 +118,7 @@ def _calibration(focal: float, centre: tuple[float, float]) -> Calibration:
     lidar_to_camera[:, 3] = turned @ (np.array(LIDAR_POSITION) - np.array(CAMERA_POSITION))
     rectification = np.array(_rotation(*_RECTIFICATION))
     inertial = np.column_stack([np.eye(3), [-0.81, 0.32, -0.8]])
-    return Calibration(*projections, rectification, rectification.T @ lidar_to_camera, inertial)
+    return Calibration(first, second, third, fourth, rectification, rectification.T @ lidar_to_camera, inertial)
 
 
 def _rotation(yaw: float, pitch: float, roll: float) -> list[list[float]]:

@@ -8,7 +8,7 @@ What sensors see of it is not here.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,18 +120,18 @@ class _Street:
         waiting = self._crossing is not None
         oncoming = 0.0 if waiting else -round(self._between(6.0, 11.0), 1)
         beyond = self._end - oncoming * self._duration
-        self._lane(_OWN, self._between(7.0, 22.0), self._end, 0.0, self._speed, lambda: self._between(5.0, 30.0))
-        self._lane(_ONCOMING, -8.0, beyond, math.pi, oncoming, lambda: self._between(4.0, 30.0))
+        self._lane(_OWN, self._between(7.0, 22.0), self._end, 0.0, self._speed, (5.0, 30.0))
+        self._lane(_ONCOMING, -8.0, beyond, math.pi, oncoming, (4.0, 30.0))
         for y, heading in ((_PARKED_RIGHT, 0.0), (_PARKED_LEFT, math.pi)):
             density = self._between(1.0, 16.0)
-            self._lane(y, self._between(-6.0, 6.0), self._end, heading, 0.0, lambda most=density: self._between(0.8, most))
+            self._lane(y, self._between(-6.0, 6.0), self._end, heading, 0.0, (0.8, density))
 
-    def _lane(self, y: float, start: float, end: float, heading: float, speed: float, gap: Callable[[], float]) -> None:
+    def _lane(self, y: float, start: float, end: float, heading: float, speed: float, gaps: tuple[float, float]) -> None:
         x = start
         while x < end:
             name = self._vehicle()
             length = self._add(name, x, y, heading + self._between(-0.03, 0.03), (speed, 0.0), at_rear=True)
-            x += length + gap()
+            x += length + self._between(*gaps)
 
     def _vehicle(self) -> ClassName:
         draw = self._random.random()

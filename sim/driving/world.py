@@ -98,7 +98,7 @@ def write_world(root: Path, world: World, *, told: Callable[[int, int], None] | 
         UserError: the folder holds something else, or a world of another seed, configuration or generation.
         OSError: a file cannot be written; whole files stay, half ones do not.
     """
-    _claim(root, world)
+    world = _claim(root, world)
     total = world.frames + world.sequences * world.sequence_frames
     done = 0
 
@@ -133,8 +133,8 @@ def _frame(rig: Rig, config: WorldConfig, scene: Scene, time: float, entropy: li
     )
 
 
-def _claim(root: Path, world: World) -> None:
-    """Make the folder this world's, or find that it already is."""
+def _claim(root: Path, world: World) -> World:
+    """Make the folder this world's, or find that it already is; what the copy holds in the end."""
     manifest = root / MANIFEST
     if manifest.is_file():
         try:
@@ -151,6 +151,7 @@ def _claim(root: Path, world: World) -> None:
     elif root.is_dir() and any(root.iterdir()):
         raise _taken(root, "it is not empty and was not generated here")
     _replace(manifest, (json.dumps(world.model_dump(mode="json"), indent=2) + "\n").encode())
+    return world
 
 
 def _write_frame(training: Path, number: int, world: World) -> None:

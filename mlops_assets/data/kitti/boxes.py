@@ -153,11 +153,11 @@ def project_boxes(
     pixels = pixels.reshape(count, 20, 2)
     low = np.where(usable[:, :, None], pixels, np.inf).min(axis=1)
     high = np.where(usable[:, :, None], pixels, -np.inf).max(axis=1)
-    visible = usable.any(axis=1)
+    visible = np.asarray(usable.any(axis=1), dtype=np.bool_)
     rectangles = np.concatenate([low, high], axis=1)
     if image_size is not None:
         last = np.array([image_size[0] - 1, image_size[1] - 1], dtype=np.float64)
-        visible &= ((high > 0) & (low < last)).all(axis=1)
+        visible = visible & ((high > 0) & (low < last)).all(axis=1)
         rectangles = np.concatenate([np.clip(low, 0, last), np.clip(high, 0, last)], axis=1)
     return np.where(visible[:, None], rectangles, 0.0), visible
 

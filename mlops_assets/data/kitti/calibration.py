@@ -69,23 +69,24 @@ class Calibration:
     @property
     def lidar_to_camera(self) -> Array:
         """``(4, 4)`` from homogeneous LiDAR points to homogeneous points of the (rectified) camera frame."""
-        rectification, motion = np.eye(4), np.eye(4)
+        rectification, motion = np.eye(4, dtype=np.float64), np.eye(4, dtype=np.float64)
         rectification[:3, :3] = self.R0_rect
         motion[:3] = self.Tr_velo_to_cam
-        return rectification @ motion
+        chained: Array = rectification @ motion
+        return chained
 
     @property
     def camera_to_lidar(self) -> Array:
         """``(4, 4)`` inverse of ``lidar_to_camera``."""
-        inverse: Array = np.linalg.inv(self.lidar_to_camera)
-        return inverse
+        return np.linalg.inv(self.lidar_to_camera).astype(np.float64, copy=False)
 
     @property
     def lidar_to_image(self) -> Array:
         """``(4, 4)`` from homogeneous LiDAR points to ``(u * depth, v * depth, depth, 1)`` of ``image_2``."""
         projection = np.eye(4)
         projection[:3] = self.P2
-        return projection @ self.lidar_to_camera
+        chained: Array = projection @ self.lidar_to_camera
+        return chained
 
     def to_camera(self, points: ArrayLike) -> Array:
         """LiDAR points ``(N, 3+)`` [m] to ``(N, 3)`` in the camera frame; further columns are left out."""
@@ -115,8 +116,7 @@ class Calibration:
         uv = np.asarray(pixels, dtype=np.float64).reshape(-1, 2)
         w = np.asarray(depth, dtype=np.float64).reshape(-1)
         homogeneous = np.column_stack([uv * w[:, None], w])
-        points: Array = np.linalg.solve(self.P2[:, :3], (homogeneous - self.P2[:, 3]).T).T
-        return points
+        return np.linalg.solve(self.P2[:, :3], (homogeneous - self.P2[:, 3]).T).T.astype(np.float64, copy=False)
 
     def problems(self) -> tuple[str, ...]:
         """What makes these matrices implausible, in words; empty where nothing does."""

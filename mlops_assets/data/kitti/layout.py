@@ -158,7 +158,7 @@ def index_keys(keys: Iterable[str], *, subset: str = "training") -> FrameIndex:
         if frame.key(part) is not None:
             doubles.append(key)
         else:
-            frames[frame_id] = replace(frame, **{str(part): key})
+            frames[frame_id] = _with(frame, part, key)
     return _assembled(found, sequences, subset, splits, tuple(strays), tuple(doubles))
 
 
@@ -222,6 +222,18 @@ def read_split(text: str, place: str = "split") -> tuple[str, ...]:
 def frame_number(name: str) -> int | None:
     """The number that a frame's file name says, None where it says none."""
     return int(name) if name.isascii() and name.isdigit() else None
+
+
+def _with(frame: Frame, part: Part, key: str) -> Frame:
+    match part:
+        case "image":
+            return replace(frame, image=key)
+        case "cloud":
+            return replace(frame, cloud=key)
+        case "calibration":
+            return replace(frame, calibration=key)
+        case "labels":
+            return replace(frame, labels=key)
 
 
 def _place(parts: tuple[str, ...], subset: str) -> tuple[str, Layout, Part, tuple[str, ...]] | None:
