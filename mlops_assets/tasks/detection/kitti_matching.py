@@ -117,7 +117,7 @@ class _Candidates:
         """Hits and false alarms among the detections of at least each threshold; every label takes its best overlap."""
         low = self._roles.detection[self._detection] == IGNORED
         # A detection of the class goes before any that is ignored; among ignored ones the first of the file is taken.
-        best_first = np.lexsort((self._detection, np.where(low, 0, -self._iou), low, self._truth))
+        best_first = np.lexsort((self._detection, np.where(low, 0, -self._iou), self._truth))
         free = self._roles.scores[:, None] >= thresholds
         hits, similar = np.zeros(len(thresholds)), np.zeros(len(thresholds))
         for pairs, found in self._matches(best_first, free):

@@ -80,6 +80,10 @@ MADE = [
         [car(100, height=41)],
         [car(100, height=39, name="Cyclist", score=0.95), car(100, height=41, score=0.3), car(600, x=9, score=0.2)],
     ),
+    # Equal scores, equal overlaps: the first of the file is taken, and the second label goes without.
+    ([car(100, x=0), car(120, x=2)], [car(110, x=1, score=0.6), car(90, x=-1, score=0.6)]),
+    # A detection well inside a region that nobody labelled: it covers little of the region, the region all of it.
+    (["DontCare -1 -1 -10 0 0 500 300 -1 -1 -1 -1000 -1000 -1000 -10"], [car(100, x=5, score=0.97)]),
 ]
 
 
@@ -169,7 +173,31 @@ def test_few_objects_cannot_fill_the_curve_even_when_all_are_found() -> None:
     found = evaluate_kitti(labels, detections)
     for metric in ("bbox", "aos", "bev", "3d"):
         assert found.number("Car", metric, "easy").value == pytest.approx(6 / 40 * 100)
+        assert found.number("Car", metric, "easy", recall_positions="R11").value == pytest.approx(2 / 11 * 100)
     assert {curve.ground_truths for curve in found.curves} == {7}
+
+
+def test_an_overlap_of_exactly_the_minimum_is_none() -> None:
+    label = car(100, name="Pedestrian", height=100)
+    for height, expected in ((50, 0.0), (50.5, 1.0)):
+        found = evaluate_kitti(
+            {"0": read_labels(label)}, {"0": read_labels(car(100, name="Pedestrian", height=height, score=0.9))}
+        )
+        assert found.curves[0].metric == "bbox"
+        assert found.curves[0].values[0] == expected
+
+
+def test_the_lowest_score_always_ends_the_curve() -> None:
+    # With 80 labels every second hit is a step of recall; the third hit is none, but it is the last.
+    labels = {f"{k}": read_labels(car(100)) for k in range(80)}
+    detections = {f"{k}": read_labels(car(100, score=1 - k / 10) if k < 3 else "", scores=True) for k in range(80)}
+    detections["5"] = read_labels(car(400, x=9, score=0.85))
+    found = curves_of(evaluate_kitti(labels, detections))
+    assert (
+        furthest({place: values for place, values in slow_devkit.curves(labels, detections).items() if place in found}, found)
+        == 0
+    )
+    assert [value > 0 for value in found["Car", "3d", "easy", 0.7][:4]] == [True, True, True, False]
 
 
 def test_frames_may_come_in_any_order_and_case_of_class_names_does_not_matter(frames: tuple[Frames, Frames]) -> None:

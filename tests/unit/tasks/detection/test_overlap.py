@@ -132,11 +132,9 @@ def test_known_overlaps() -> None:
     assert axis_aligned_iou([[0, 0, 10, 10]], [[5, 0, 15, 10], [10, 0, 20, 10], [0, 0, 10, 10]]).tolist() == [[1 / 3, 0, 1]]
 
 
-@pytest.mark.parametrize("size", [0.0, -1.0])
-@pytest.mark.parametrize("column", [2, 3])
-def test_a_box_without_area_overlaps_nothing(size: float, column: int) -> None:
-    box = [0.0, 0.0, 2.0, 2.0, 0.4]
-    box[column] = size
+@pytest.mark.parametrize("size", [(0.0, 2.0), (2.0, 0.0), (-1.0, 2.0), (2.0, -1.0), (-1.0, -1.0)])
+def test_a_box_without_area_overlaps_nothing(size: tuple[float, float]) -> None:
+    box = [0.0, 0.0, *size, 0.4]
     assert bev_iou([box], [[0, 0, 2, 2, 0.4], box]).tolist() == [[0, 0]]
     assert bev_iou([[0, 0, 2, 2, 0.4]], [box]).tolist() == [[0]]
     solid = [0.0, 0.0, 0.0, box[2], box[3], 1.0, 0.4]
