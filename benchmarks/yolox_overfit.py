@@ -23,13 +23,13 @@ import numpy as np
 import torch
 
 from mlops_assets.data.kitti.labels import read_labels
+from mlops_assets.tasks.detection.coco_evaluation import CocoEvaluation, ImageBoxes, evaluate_coco
 from mlops_assets.tasks.detection2d.augmentation import IGNORED
 from mlops_assets.tasks.detection2d.dataset import DetectionDataset, LabelledImage, labelled_image
 from mlops_assets.tasks.detection2d.decoding import predict
 from mlops_assets.tasks.detection2d.model import Yolox
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
 from mlops_assets.tasks.detection2d.training import train_yolox
-from mlops_assets.tasks.detection.coco_evaluation import CocoEvaluation, ImageBoxes, evaluate_coco
 
 RESULTS = Path(__file__).resolve().parent / "results" / "yolox_overfit.json"
 CLASSES = ("Car", "Pedestrian", "Cyclist")

@@ -127,7 +127,7 @@ def cut(image: Pixels, boxes: NDArray[np.floating], classes: NDArray[np.int64], 
 def affine_matrix(
     rng: np.random.Generator, size: Size, *, degrees: float, scale: tuple[float, float], shear: float, translate: float
 ) -> NDArray[np.float64]:
-    """A random map ``(2, 3)`` of a mosaic of twice ``size`` onto ``size``: rotation, scale and shear about its middle, then a shift."""
+    """A random map ``(2, 3)`` of a mosaic of twice ``size`` onto ``size``: turned, scaled, sheared about its middle, moved."""
     angle = math.radians(rng.uniform(-degrees, degrees))
     factor = rng.uniform(*scale)
     shear_x, shear_y = (math.tan(math.radians(rng.uniform(-shear, shear))) for _ in range(2))
@@ -161,14 +161,11 @@ def mixup(sample: Sample, other: Sample, rng: np.random.Generator, *, scale: tup
     """
     size = (sample.image.shape[0], sample.image.shape[1])
     ratio = letterbox_ratio(other.image.shape, size) * rng.uniform(*scale)
-    moved = Sample(
-        resized(other.image, _scaled(other.image.shape, ratio)), other.boxes * np.float32(ratio), other.classes
-    )
+    moved = Sample(resized(other.image, _scaled(other.image.shape, ratio)), other.boxes * np.float32(ratio), other.classes)
     if rng.random() > 0.5:
         moved = flipped(moved)
     left, top = (
-        int(rng.integers(0, max(0, theirs - ours) + 1))
-        for theirs, ours in zip(moved.image.shape[1::-1], size[::-1], strict=True)
+        int(rng.integers(0, max(0, theirs - ours) + 1)) for theirs, ours in zip(moved.image.shape[1::-1], size[::-1], strict=True)
     )
     canvas = np.full((*size, 3), PADDING, np.uint8)
     _paste(canvas, moved.image, -left, -top)
@@ -180,7 +177,7 @@ def mixup(sample: Sample, other: Sample, rng: np.random.Generator, *, scale: tup
 
 
 def multiscale_size(settings: YoloxSettings, step: int) -> Size:
-    """Input size (height, width) of training step ``step``: another one every ``multiscale_interval`` steps, the first is the own."""
+    """Input size (height, width) of training step ``step``: its own at first, another every ``multiscale_interval`` steps."""
     height, width = settings.input_size
     period = step // settings.multiscale_interval
     if period == 0 or settings.multiscale == (0, 0):
@@ -215,20 +212,16 @@ class Augmenter:
         settings: which changes are made how often.
     """
 
-    def __init__(
-        self, read: Callable[[int], Sample], count: int, with_objects: Sequence[int], settings: YoloxSettings
-    ) -> None:
+    def __init__(self, read: Callable[[int], Sample], count: int, with_objects: Sequence[int], settings: YoloxSettings) -> None:
         self._read, self._count, self._with_objects, self._settings = read, count, with_objects, settings
 
     def sample(self, index: int, epoch: int, size: Size) -> Sample:
-        """The changed sample ``index`` of ``epoch`` at ``size`` (height, width); in the last ``plain_epochs`` only colour and flip."""
+        """Sample ``index`` as ``epoch`` sees it, at ``size`` (height, width); the last ``plain_epochs`` only jitter and flip."""
         settings = self._settings
         rng = generator(settings.seed, _CHANGES, epoch, index)
         plain = epoch >= settings.epochs - settings.plain_epochs
-        if not plain and rng.random() < settings.mosaic_probability:
-            sample = self._mosaic(index, rng, size)
-        else:
-            sample = self._read(index)
+        composed = not plain and rng.random() < settings.mosaic_probability
+        sample = self._mosaic(index, rng, size) if composed else self._read(index)
         if rng.random() < settings.hsv_probability:
             sample = Sample(hsv_jittered(sample.image, rng), sample.boxes, sample.classes)
         if rng.random() < settings.flip_probability:

@@ -25,7 +25,7 @@ _FREE: Final = frozenset({"loader_threads", "checkpoint_epochs", "score_threshol
 
 
 def write_whole(path: Path, content: object) -> None:
-    """Write ``content`` (tensors, numbers, text, lists and mappings of them) so that ``path`` is the old or the new file, never half."""
+    """Write ``content`` (tensors, numbers, text, collections of them); ``path`` is the old file or the new one, never half."""
     temporary = path.with_name(f".{path.name}.part")
     try:
         with temporary.open("wb") as stream:

@@ -107,9 +107,7 @@ class DetectionDataset:
         return cls([labelled_image(str(n), image, box, kind) for n, (image, box, kind) in enumerate(made)], class_names)
 
     @classmethod
-    def of_coco(
-        cls, annotations: Path, folder: Path, class_names: Sequence[str] | None = None, *, cache_bytes: int = 0
-    ) -> Self:
+    def of_coco(cls, annotations: Path, folder: Path, class_names: Sequence[str] | None = None, *, cache_bytes: int = 0) -> Self:
         """The images of a COCO file; ``file_name`` is relative to ``folder``; boxes with ``iscrowd`` become ignored regions.
 
         ``class_names`` picks and orders the categories; boxes of others are left out. None: all, by category id.
@@ -192,9 +190,7 @@ def read_image(path: Path) -> Pixels:
         ) from error
 
 
-def _coco(
-    annotations: Path, folder: Path, class_names: Sequence[str] | None
-) -> tuple[list[LabelledImage], tuple[str, ...]]:
+def _coco(annotations: Path, folder: Path, class_names: Sequence[str] | None) -> tuple[list[LabelledImage], tuple[str, ...]]:
     try:
         content = json.loads(annotations.read_text(encoding="utf-8"))
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}

@@ -1,4 +1,4 @@
-"""From images to a network's input, and from its boxes and scores to the detections of an image; the same in training and serving.
+"""From images to a network's input, and from its boxes and scores to detections; the same in training and serving.
 
 Plain numpy; only ``predict`` needs torch. Scoring detections against labels is in ``tasks.detection``.
 """
@@ -55,16 +55,13 @@ def detections_of(
     height, width = image_size
     placed = boxes[rows].astype(np.float64) / letterbox_ratio(image_size, settings.input_size)
     placed = np.clip(placed, 0, (width, height, width, height))
-    rows, placed = (kept[(placed[:, 2:] > placed[:, :2]).all(axis=1)] for kept in (rows, placed))
-    stays = suppress(
-        placed, best[rows], iou_threshold=settings.nms_threshold, classes=classes[rows], limit=settings.detections
-    )
+    seen = (placed[:, 2:] > placed[:, :2]).all(axis=1)
+    rows, placed = rows[seen], placed[seen]
+    stays = suppress(placed, best[rows], iou_threshold=settings.nms_threshold, classes=classes[rows], limit=settings.detections)
     return ImageBoxes(placed[stays], classes[rows][stays].astype(np.int64), best[rows][stays].astype(np.float64))
 
 
-def predict(
-    network: Yolox, images: Iterable[Pixels], settings: YoloxSettings, *, batch_size: int = 8
-) -> Iterator[ImageBoxes]:
+def predict(network: Yolox, images: Iterable[Pixels], settings: YoloxSettings, *, batch_size: int = 8) -> Iterator[ImageBoxes]:
     """The detections of each image ``(h, w, 3)`` uint8, RGB, in order; images of any sizes, read as they are needed.
 
     The network is used where it is, in evaluation mode and float32, and left in the mode it was in.

@@ -6,7 +6,7 @@ Threads and no processes: decoding and resizing release the interpreter, and not
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ def steps_per_epoch(dataset: DetectionDataset, settings: YoloxSettings) -> int:
     return -(-len(dataset) // settings.batch_size)
 
 
-def batches(dataset: DetectionDataset, settings: YoloxSettings, epoch: int, first: int = 0) -> Iterator[Batch]:
+def batches(dataset: DetectionDataset, settings: YoloxSettings, epoch: int, first: int = 0) -> Generator[Batch, None, None]:
     """The batches of ``epoch`` from number ``first`` on.
 
     Closing the iterator early waits for the samples that are being made and leaves no thread behind.

@@ -101,7 +101,10 @@ class YoloxSettings(BaseModel):
     device: Device = "auto"
     precision: Precision = Field(default="auto", description="auto: bf16 or fp16 on a GPU that has it, fp32 on a CPU")
     cpu_threads: int = Field(
-        default=0, ge=0, le=1024, description="threads of one calculation on a CPU; 0: as many as cores; another number, other digits"
+        default=0,
+        ge=0,
+        le=1024,
+        description="threads of a calculation on a CPU, 0: one a core; the last digits depend on it",
     )
     loader_threads: int = Field(default=2, ge=0, le=128, description="threads that make batches ahead; 0: none")
     checkpoint_epochs: int = Field(default=1, ge=1, description="epochs between two checkpoints")

@@ -237,7 +237,7 @@ class _Run:
             raw, self._cells_of(images), truth, iou_loss=settings.iou_loss, iou_weight=settings.iou_weight, l1=plain
         )
         self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(losses.total).backward()
+        self.scaler.scale(losses.total).backward()  # type: ignore[no-untyped-call]
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.average.update(self.network)
@@ -254,8 +254,8 @@ class _Run:
         means = (self._sums / self.steps_per_epoch).tolist()
         if not all(map(math.isfinite, means)):
             raise ComputeError(
-                f"the loss of epoch {self.epoch + 1} is not a finite number: the training diverged. Lower learning_rate "
-                f"(now {self.settings.learning_rate:g} for 64 images) or lengthen warmup_epochs (now {self.settings.warmup_epochs})"
+                f"the loss of epoch {self.epoch + 1} is not a finite number: the training diverged. Lower learning_rate (now "
+                f"{self.settings.learning_rate:g} for 64 images) or lengthen warmup_epochs (now {self.settings.warmup_epochs})"
             )
         told = dict(zip(PARTS, means, strict=True)) | {"learning_rate": float(self.optimizer.param_groups[0]["lr"])}
         self.record(told)
