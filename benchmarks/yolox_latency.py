@@ -128,9 +128,8 @@ def main() -> None:
     asked.out.parent.mkdir(parents=True, exist_ok=True)
     asked.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     for row in result["network"]:
-        print(
-            f"{row['variant']:>5} {row['size']} px, {row['threads']} thread(s): {row['median_ms']:8.2f} ms (fastest {row['fastest_ms']:.2f})"
-        )
+        place = f"{row['variant']:>5} {row['size']} px, {row['threads']} thread(s)"
+        print(f"{place}: {row['median_ms']:8.2f} ms (fastest {row['fastest_ms']:.2f})")
     print("around it [ms]:", result["around_it_ms"], "load:", result["load"])
 
 
