@@ -7,6 +7,7 @@ ticks (its cursor, and which run keys it has served) is kept on disk here too, s
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from dagster import DagsterInstance, RunRequest, RunsFilter, build_sensor_context
@@ -18,7 +19,7 @@ from mlops_assets.partitions import MODEL_LINES
 from resources.platform import Platform
 from resources.runs import PROCESS_TAG, this_process
 from resources.settings import Settings
-from sensors.issues import after_run, read_issues
+from sensors.issues import Cursor, after_run, read_issues
 from tests.standins.github import GitHubStandIn
 
 REPOSITORY = "acme/models"
@@ -62,6 +63,12 @@ class FrontDoor:
         self.platform = platform
         self.instance = instance
         self._cursor = platform.home / "cursor.json"
+
+    def begin_with(self, new: Iterable[int]) -> None:
+        """As if earlier ticks had seen to every issue but the ``new`` ones: the next tick goes on from here."""
+        changes = self.platform.tracker.changes("mlops:train", None)
+        self.platform.docket.note_changed(new)
+        self._cursor.write_text(Cursor(tracker=changes.cursor).model_dump_json())
 
     def tick(self) -> list[RunRequest]:
         """One tick of the issue sensor; the runs that it asks for and that have not been asked for before."""
