@@ -1,8 +1,7 @@
 """The figures of an evaluation as PNG files, readable on a light and on a dark page.
 
 Every figure carries its own white ground and is drawn without pyplot's global state. What is drawn is decided by
-``evaluation``; the numbers come from ``measures``; fonts are chosen in
-``mlops_assets.tasks.lettering``.
+``evaluation``; the numbers come from ``measures``; fonts are chosen in ``tasks.lettering``.
 """
 
 from __future__ import annotations
