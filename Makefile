@@ -20,11 +20,13 @@ ui: $(VENV)/.installed
 mlflow-ui: $(VENV)/.installed
 	$(BIN)/mlops mlflow-ui
 
+# KITTI=FOLDER and KITTI_REFERENCE=FOLDER name the real data, which is not part of the project: see benchmarks/kitti.py
 benchmark: $(VENV)/.installed-dev
 	$(BIN)/pip install --quiet -e .[bench] -c constraints.txt
 	$(BIN)/python benchmarks/loop.py
 	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/table.py
+	KITTI="$(KITTI)" KITTI_REFERENCE="$(KITTI_REFERENCE)" $(BIN)/python benchmarks/kitti.py
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

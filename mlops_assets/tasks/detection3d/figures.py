@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from mlops_assets.data.kitti.boxes import EDGES, lidar_corners
 from mlops_assets.request.vocabulary import Language
 from mlops_assets.tasks.detection3d.occupancy import VoxelOccupancy
-from mlops_assets.tasks.tabular.lettering import Lettering, lettering_for
+from mlops_assets.tasks.lettering import Lettering, lettering_for
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """The figures of an evaluation as PNG files, readable on a light and on a dark page.
 
 Every figure carries its own white ground and is drawn without pyplot's global state. What is drawn is decided by
-``evaluation``; the numbers come from ``measures``; fonts are chosen in ``lettering``.
+``evaluation``; the numbers come from ``measures``; fonts are chosen in ``tasks.lettering``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlops_assets.request.vocabulary import Language
-from mlops_assets.tasks.tabular.lettering import Lettering, lettering_for
+from mlops_assets.tasks.lettering import Lettering, lettering_for
 from mlops_assets.tasks.tabular.measures import Measures, loss_name
 from mlops_assets.tasks.tabular.native_model import ModelCard, replace_file
+from mlops_assets.tasks.tabular.words import WORDS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -41,6 +42,10 @@ class Evaluated:
     importance: Mapping[str, float]
     card: ModelCard
     letters: Lettering
+
+    def word(self, key: str) -> str:
+        """A sentence of the figure in the language that can be shown."""
+        return WORDS[self.letters.language][key]
 
     def class_name(self, index: int) -> str:
         """Class ``index`` as it can be printed."""
@@ -131,7 +136,7 @@ def _confusion(axes: Axes, shown: Evaluated) -> None:
     share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     shades = LinearSegmentedColormap.from_list("shares", ["#f8fafc", "#bfdbfe", ACCENT, "#1e3a8a"])
     image = axes.imshow(share, cmap=shades, vmin=0, vmax=1)
-    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04, label=shown.letters.word("figure.share"))
+    bar = axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.04, label=shown.word("figure.share"))
     bar.outline.set_visible(False)
     size = len(counts)
     if size <= CELLS_WITH_NUMBERS:
@@ -150,9 +155,9 @@ def _confusion(axes: Axes, shown: Evaluated) -> None:
     axes.grid(which="minor", color=GROUND, linewidth=2 if size <= 25 else 0.5)
     axes.tick_params(which="minor", length=0)
     axes.spines[:].set_visible(False)
-    axes.set_title(shown.letters.word("figure.confusion"))
-    axes.set_xlabel(shown.letters.word("figure.predicted_class"))
-    axes.set_ylabel(shown.letters.word("figure.true_class"))
+    axes.set_title(shown.word("figure.confusion"))
+    axes.set_xlabel(shown.word("figure.predicted_class"))
+    axes.set_ylabel(shown.word("figure.true_class"))
 
 
 def _ranked_classes(shown: Evaluated) -> list[int]:
@@ -172,16 +177,16 @@ def _roc(axes: Axes, shown: Evaluated) -> None:
     """True against false positives; each class against the rest."""
     from sklearn.metrics import roc_curve
 
-    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 4)), linewidth=1, label=shown.letters.word("figure.chance"))
+    axes.plot([0, 1], [0, 1], color=MUTED, linestyle=(0, (4, 4)), linewidth=1, label=shown.word("figure.chance"))
     classes = _ranked_classes(shown)
     for colour, index in zip(PALETTE, classes, strict=False):
         false, true, _ = roc_curve(shown.y == index, shown.predicted[:, index])
         axes.plot(false, true, color=colour, label=_curve_label(shown, index, "auc_roc", "AUC"))
         if len(classes) == 1:
             axes.fill_between(false, true, color=colour, alpha=0.08, linewidth=0)
-    axes.set_title(shown.letters.word("figure.roc"))
-    axes.set_xlabel(shown.letters.word("figure.false_positives"))
-    axes.set_ylabel(shown.letters.word("figure.true_positives"))
+    axes.set_title(shown.word("figure.roc"))
+    axes.set_xlabel(shown.word("figure.false_positives"))
+    axes.set_ylabel(shown.word("figure.true_positives"))
     _unit_square(axes)
     axes.legend(loc="lower right")
 
@@ -197,10 +202,10 @@ def _precision_recall(axes: Axes, shown: Evaluated) -> None:
         axes.plot(recall, precision, color=colour, label=label, drawstyle="steps-post")
     if len(classes) == 1:
         level = float((shown.y == classes[0]).mean())
-        axes.axhline(level, color=MUTED, linestyle=(0, (4, 4)), linewidth=1, label=shown.letters.word("figure.chance"))
-    axes.set_title(shown.letters.word("figure.precision_recall"))
-    axes.set_xlabel(shown.letters.word("figure.recall"))
-    axes.set_ylabel(shown.letters.word("figure.precision"))
+        axes.axhline(level, color=MUTED, linestyle=(0, (4, 4)), linewidth=1, label=shown.word("figure.chance"))
+    axes.set_title(shown.word("figure.precision_recall"))
+    axes.set_xlabel(shown.word("figure.recall"))
+    axes.set_ylabel(shown.word("figure.precision"))
     _unit_square(axes)
     axes.legend(loc="best")
 
@@ -218,13 +223,13 @@ def _learning(axes: Axes, shown: Evaluated) -> None:
     for split, colour in (("train", ACCENT), ("validation", SECOND)):
         values = card.curves.get(f"{split}_{loss}", [])
         if values:
-            axes.plot(card.curve_positions, values, color=colour, marker=marker, label=shown.letters.word(f"figure.{split}"))
+            axes.plot(card.curve_positions, values, color=colour, marker=marker, label=shown.word(f"figure.{split}"))
     if card.curve_axis == "rounds" and card.iterations < card.curve_positions[-1]:
-        label = f"{shown.letters.word('figure.kept')}: {card.iterations}"
+        label = f"{shown.word('figure.kept')}: {card.iterations}"
         axes.axvline(card.iterations, color=MUTED, linestyle=(0, (4, 4)), linewidth=1, label=label)
-    axes.set_title(shown.letters.word("figure.learning"))
-    axes.set_xlabel(shown.letters.word(f"figure.{card.curve_axis}"))
-    axes.set_ylabel(shown.letters.word(f"figure.{loss}"))
+    axes.set_title(shown.word("figure.learning"))
+    axes.set_xlabel(shown.word(f"figure.{card.curve_axis}"))
+    axes.set_ylabel(shown.word(f"figure.{loss}"))
     axes.grid(True, axis="y")
     axes.legend(loc="best")
 
@@ -244,8 +249,8 @@ def _importance(axes: Axes, shown: Evaluated) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     axes.grid(True, axis="x")
     axes.spines["left"].set_visible(False)
-    axes.set_title(shown.letters.word("figure.importance"))
-    axes.set_xlabel(shown.letters.word("figure.importance_share"))
+    axes.set_title(shown.word("figure.importance"))
+    axes.set_xlabel(shown.word("figure.importance_share"))
 
 
 def _points(shown: Evaluated) -> NDArray[np.int64]:
@@ -261,9 +266,9 @@ def _predicted_true(axes: Axes, shown: Evaluated) -> None:
     low, high = min(true.min(), predicted.min()), max(true.max(), predicted.max())
     axes.plot([low, high], [low, high], color=MUTED, linestyle=(0, (4, 4)), linewidth=1)
     axes.scatter(true, predicted, s=12, color=ACCENT, alpha=0.75 if len(rows) < 500 else 0.25, linewidths=0)
-    axes.set_title(shown.letters.word("figure.predicted_true"))
-    axes.set_xlabel(shown.letters.word("figure.true"))
-    axes.set_ylabel(shown.letters.word("figure.predicted"))
+    axes.set_title(shown.word("figure.predicted_true"))
+    axes.set_xlabel(shown.word("figure.true"))
+    axes.set_ylabel(shown.word("figure.predicted"))
     axes.grid(True)
 
 
@@ -274,7 +279,7 @@ def _residuals(axes: Axes, shown: Evaluated) -> None:
     axes.hist(residual, bins=min(60, max(8, int(len(residual) ** 0.5))), color=ACCENT, edgecolor=GROUND, linewidth=0.6)
     axes.axvline(0, color=INK, linestyle=(0, (4, 4)), linewidth=1)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(shown.letters.word("figure.residuals"))
-    axes.set_xlabel(shown.letters.word("figure.residual"))
-    axes.set_ylabel(shown.letters.word("figure.count"))
+    axes.set_title(shown.word("figure.residuals"))
+    axes.set_xlabel(shown.word("figure.residual"))
+    axes.set_ylabel(shown.word("figure.count"))
     axes.grid(True, axis="y")

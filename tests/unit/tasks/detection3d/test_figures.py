@@ -127,3 +127,11 @@ def test_drawing_is_loaded_only_when_something_is_drawn() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == "set()"
+
+
+def test_an_edge_that_passes_the_camera_does_not_come_back_on_the_other_side() -> None:
+    beside = DrawnBoxes(np.array([[0.0, 1.5, 0, 8, 1, 1, 0.0]]), ["Car"])
+    picture = pixels(image_with_boxes(np.full((100, 300, 3), 90, np.uint8), beside, pinhole))
+    drawn = places_of(picture, CLASS_COLOURS["Car"])
+    box = drawn[drawn[:, 0] < 0.8]
+    assert len(box) and box[:, 1].max() < 0.5, "it is on the left"

@@ -1,6 +1,6 @@
-"""Which fonts and words a figure can use on this machine, so that no character ever shows as an empty box.
+"""Which fonts and which language a figure can use on this machine, so that no character ever shows as an empty box.
 
-Fonts and names only; what is drawn is in ``figures``.
+For the figures of every task; what is drawn, and its words, are in the task's own ``figures``.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mlops_assets.request.vocabulary import Language
-from mlops_assets.tasks.tabular.words import WORDS
 
 #: Fonts with Japanese characters, as Linux, macOS and Windows install them.
 CJK_FAMILIES = (
@@ -36,10 +35,6 @@ class Lettering:
     language: Language
     families: tuple[str, ...]
     covered: frozenset[int]
-
-    def word(self, key: str) -> str:
-        """A sentence of the figure in the language that can be shown."""
-        return WORDS[self.language][key]
 
     def printable(self, name: str, substitute: str) -> str:
         """``name`` on one line and shortened; ``substitute`` where a character of it has no glyph on this machine."""
