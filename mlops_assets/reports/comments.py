@@ -25,7 +25,7 @@ from mlops_assets.request.vocabulary import Language
 __all__ = ["Links", "progress_comment", "proposal_comment", "refusal_comment", "result_comment"]
 
 #: Problems of an issue that holds no request at all, so that there is nothing to correct.
-_NO_REQUEST = ("empty", "not_a_mapping")
+NO_REQUEST = ("empty", "not_a_mapping")
 #: More allowed values than this are counted, not listed.
 _ALLOWED_SHOWN = 16
 #: GitHub takes comments of 65,536 characters. Problems beyond this many characters of table are counted, not listed, and a block
@@ -45,7 +45,7 @@ def refusal_comment(problems: Sequence[Problem], corrected: str | None, language
         sentence("sentence.refused", language, count=counted(len(problems), "problems", language)),
         problem_table(problems, language, nowhere="whole_body"),
         corrected_request(corrected, language, "paste_corrected"),
-        _example(language) if any(problem.code in _NO_REQUEST for problem in problems) else "",
+        _example(language) if any(problem.code in NO_REQUEST for problem in problems) else "",
         sentence("sentence.after_mending", language),
     )
 

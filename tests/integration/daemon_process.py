@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import psutil
+from installation import unmeasured
 from test_daemon import ROOT, end, free_port
 
 from jobs.instance import instance_folder
@@ -44,7 +44,7 @@ class Daemon:
         }
         if self.settings.slack_webhook_url is not None:
             told["MLOPS_SLACK_WEBHOOK_URL"] = self.settings.slack_webhook_url.get_secret_value()
-        return {**os.environ, **told, "PYTHONPATH": str(ROOT)}
+        return {**unmeasured(), **told, "PYTHONPATH": str(ROOT)}
 
     def start(self) -> None:
         """Start it and wait until its web server answers."""

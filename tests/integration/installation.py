@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,11 @@ from resources.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "issues"
+
+
+def unmeasured(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """An environment without what makes a process count its own lines: those that are killed report nothing anyway."""
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
 
 
 class Installation:

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 from dagster import DagsterInstance, DagsterRun, RunsFilter
+from installation import unmeasured
 
 from jobs.instance import open_instance
 from resources.artifacts import TRAINING_TAG
@@ -153,7 +154,7 @@ def mlops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     platform = Platform(Settings(home=home))
     platform.tracker.open_issue("Hopeless", "```yaml\ndataset_id: breast-cancer\nalgorithm: magic\n```", ["mlops:train"])
     port, log = free_port(), folder / "ui.log"
-    environment = {**os.environ, "MLOPS_HOME": str(home), "PYTHONPATH": str(ROOT)}
+    environment = {**unmeasured(), "MLOPS_HOME": str(home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "jobs", "ui", "--port", str(port)]
     with log.open("wb") as stream:
         process = subprocess.Popen(
@@ -288,7 +289,7 @@ def test_an_issue_that_nobody_approved_waits_and_a_command_carries_it_on_once(ml
     number = waiting
     comment = mlops.until("the proposal", lambda: next(iter(mlops.issue(number).comments), None))
     assert f"mlops run {number}" in comment.body
-    environment = {**os.environ, "MLOPS_HOME": str(mlops.platform.home), "PYTHONPATH": str(ROOT)}
+    environment = {**unmeasured(), "MLOPS_HOME": str(mlops.platform.home), "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "jobs", "run", str(number)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from installation import Installation
+from installation import Installation, unmeasured
 
 from mlops_assets.reports.record import TrainingRecord
 from resources.thread_file import read_thread
@@ -181,7 +181,7 @@ def bombed(mlops: Installation, bombs: list[tuple[str, int]], *words: str) -> li
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("bombs.py")), json.dumps(bombs), *words],
         cwd=mlops.folder,
-        env=mlops.environment,
+        env=unmeasured(mlops.environment),
         capture_output=True,
         text=True,
         timeout=LONGEST,

@@ -99,7 +99,7 @@ evaluation_metrics:
   - f1_score
 deployment: {target: x, auto_scaling: {min_instances: 1, max_instances: 2}}
 workflow_optimization:
-  custom_optimizations: {phase1: {a: auto}}
+  custom_optimizations: {phase1_preprocessing: {data_augmentation: auto}}
 tags: {a: b}
 """
 
