@@ -167,7 +167,8 @@ def _attend(
         return []
     if whole and (TRIGGER_LABEL in issue.labels or platform.ledger.of_issue(number)):
         Conversation(platform, runs).answer(issue)
-    task = attendant.attend(issue, thumbs if thumbs or whole else ())
+    # Of an issue that has changed, the thumbs may stand on a proposal that has been replaced: they are asked for anew.
+    task = attendant.attend(issue, None if whole else thumbs or ())
     if task.action == "train" and known is not None:
         task = attendant.attend(_read(platform, number))
     for identity in (*task.others_to_stop, *([task.identity] if task.action == "stop" and task.identity else [])):
