@@ -1,8 +1,7 @@
 """``kill -9`` anywhere in the loop, then the same command again: exactly one result, whatever was killed and when.
 
-Two ways of choosing the moment: by the clock, spread over the whole command, its training process and its server; and right
-after the n-th effect on the world (see ``bombs``), which reaches the gaps between two effects that no clock hits. The
-moments are random and seeded, so that a failure can be run again.
+Here the moment is chosen by the clock, spread over the whole command, its training process and its server; moments right after
+the n-th effect on the world are in ``test_loop_effects``. They are random and seeded, so that a failure can be run again.
 """
 
 from __future__ import annotations
@@ -11,15 +10,13 @@ import json
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
-from installation import Installation, unmeasured
+from installation import Installation
 
 from mlops_assets.reports.record import TrainingRecord
 from resources.thread_file import read_thread
@@ -174,43 +171,3 @@ def _killed_after(process: subprocess.Popen[bytes], delay: float) -> bool:
         process.send_signal(signal.SIGKILL)
         process.wait()
         return False
-
-
-def bombed(mlops: Installation, bombs: list[tuple[str, int]], *words: str) -> list[int]:
-    """How the attempts ended; the last one without a bomb."""
-    done = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("bombs.py")), json.dumps(bombs), *words],
-        cwd=mlops.folder,
-        env=unmeasured(mlops.environment),
-        capture_output=True,
-        text=True,
-        timeout=LONGEST,
-        check=True,
-    )
-    assert "Traceback" not in done.stderr, done.stderr[-3000:]
-    return list(json.loads(done.stdout))
-
-
-@pytest.mark.parametrize("drill", range(5))
-def test_killed_right_after_an_effect_the_same_command_goes_on_to_one_result(mlops: Installation, drill: int) -> None:
-    """The last bombs are for the end of the loop: an undisturbed one has about 200 effects and 750 commits."""
-    chance = random.Random(SEED + drill)
-    line = f"bombed-{drill}"
-    below = drill == 4
-    number = mlops.issue(line, body(line, 0.9999 if below else 0.5))
-    bombs = [("any", chance.randint(1, 60)) for _ in range(3)]
-    bombs += [("commit", chance.randint(1, 250)), ("any", chance.randint(1, 60)), ("any", chance.randint(1, 30))]
-    ends = bombed(mlops, bombs, "run", str(number))
-    assert ends[-1] == 0
-    assert -9 in ends
-    record = assert_one_result(mlops, number, line)
-    assert record.outcome == ("below_threshold" if below else "deployed")
-
-
-def test_killed_while_it_reports_a_demo_is_carried_on_and_opens_no_second_issue(mlops: Installation) -> None:
-    """Every effect after the outcome is known, one after another: each attempt gets one effect further."""
-    before = {issue.number for issue in mlops.platform.tracker.issues()}
-    ends = bombed(mlops, [("any", 100)], "demo")
-    assert ends[-1] == 0
-    (number,) = {issue.number for issue in mlops.platform.tracker.issues()} - before
-    assert mlops.only_training(number).outcome == "deployed"
