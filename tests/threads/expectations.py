@@ -100,7 +100,7 @@ def approved_by(replay: Replay, expected: str | None) -> None:
 
 
 def inbox(replay: Replay, waiting: int) -> None:
-    """Deliveries of the webhook that nobody has dealt with; none: the next ticks leave none, also of the platform's own writes."""
+    """Deliveries of the webhook that nobody has dealt with; 0: the next ticks leave none, also of our own writes."""
     for _ in range(5):
         if waiting or not replay.platform.inbox.waiting():
             break
