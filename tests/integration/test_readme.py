@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -16,6 +17,9 @@ import pytest
 
 from jobs.diagram import __file__ as inside_the_project
 from mlops_assets.reports.language import sentence
+from resources.github_access import USER_AGENT
+from tests.conftest import ClientRequests
+from tests.standins.github import Exchange
 
 ROOT = Path(inside_the_project).resolve().parents[1]
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -75,8 +79,11 @@ def test_every_command_of_the_readme_does_what_it_says(shell: dict[str, str]) ->
 
 
 @pytest.fixture
-def github(shell: dict[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Port of the stand-in that the README's command has started, and the environment that it printed."""
+def github(shell: dict[str, str], client_requests: ClientRequests | None) -> Iterator[tuple[int, dict[str, str]]]:
+    """Port of the stand-in that the README's command has started, and the environment that it printed.
+
+    What was asked of it meanwhile is held to GitHub's description, like the requests to every other stand-in.
+    """
     command, expected = next(iter(sessions((ROOT / "README.md").read_text(encoding="utf-8"), "shell")))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -97,6 +104,14 @@ def github(shell: dict[str, str]) -> Iterator[tuple[int, dict[str, str]]]:
         exported = dict(line.strip().removeprefix("export ").split("=", 1) for line in expected if "export " in line)
         assert exported.pop("MLOPS_HOME") == "$(mktemp -d)"
         yield port, shell | {name: value.replace("8091", str(port)) for name, value in exported.items()}
+        if client_requests is not None:
+            with urlopen(f"http://127.0.0.1:{port}/_standin/requests", timeout=10) as answer:
+                log = json.load(answer)
+            before = client_requests.seen
+            for line in log:
+                client_requests(Exchange.from_log(line))
+            assert client_requests.seen > before
+            assert any(line["agent"] == USER_AGENT and line["sent"] for line in log)
     finally:
         running.terminate()
         assert running.wait(timeout=20) == 0

@@ -96,7 +96,7 @@ def invalid(resource: str, name: str, code: str, message: str | None = None) -> 
 
 @dataclass(frozen=True)
 class RequestRecord:
-    """One line of the request log: what tests count."""
+    """One line of the request log: what tests count. ``sent`` is the request's body; whose token it was is in ``actor`` only."""
 
     method: str
     path: str
@@ -106,6 +106,8 @@ class RequestRecord:
     actor: str | None
     at: datetime
     seconds: float
+    agent: str = ""
+    sent: str = ""
 
     @property
     def not_modified(self) -> bool:
@@ -121,3 +123,9 @@ class Exchange:
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+
+    @classmethod
+    def from_log(cls, line: Mapping[str, Any]) -> Exchange:
+        """The request half of an exchange, from a line of another process's request log (its JSON)."""
+        request = Request(line["method"], line["path"], line["query"], {"user-agent": line["agent"]}, line["sent"].encode())
+        return cls(request, line["status"])

@@ -96,10 +96,9 @@ class Api:
         finally:
             seconds = time.monotonic() - started
             login = None if actor is None else actor.login
-            record = RequestRecord(
-                request.method, request.path, request.query, status, request.conditional, login, self.world.now(), seconds
-            )
-            self.log.append(record)
+            agent, sent = request.headers.get("user-agent", ""), request.body.decode(errors="replace")
+            what = (request.method, request.path, request.query, status, request.conditional, login)
+            self.log.append(RequestRecord(*what, self.world.now(), seconds, agent, sent))
 
     def _who(self, request: Request) -> User | None:
         given = request.headers.get("authorization", "")
