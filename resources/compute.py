@@ -47,6 +47,8 @@ from resources.training_log import LogTail, last_lines
 
 CHANNELS: Final = (FEATURES_CHANNEL, REQUEST_CHANNEL)
 HOST: Final = "algo-1"
+#: What a training keeps for itself across processes, as SageMaker's ``/opt/ml/checkpoints``; gone once it is complete.
+CHECKPOINTS: Final = "checkpoints"
 STOP_SECONDS: Final = 5.0
 CHECK_SECONDS: Final = 1.0
 POLL_SECONDS: Final = 0.05
@@ -151,6 +153,7 @@ class LocalCompute:
                 write_whole(base / "job.json", _Made(job_digest=digest, seconds=seconds).model_dump_json())
                 shutil.rmtree(work / "ml", ignore_errors=True)
                 base.replace(work / "ml")
+                shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
             made = _finished(work, job, digest)
             if made is None:
                 raise IntegrityError(f"{work / 'ml'}: the finished training does not match its own manifest")
@@ -158,6 +161,10 @@ class LocalCompute:
 
     def _build(self, job: TrainingJob, base: Path) -> TrainingContainer:
         container = TrainingContainer.at(base)
+        kept = base.parent / CHECKPOINTS
+        kept.mkdir(exist_ok=True)
+        base.mkdir(parents=True)
+        container.checkpoints.symlink_to(kept, target_is_directory=True)
         make_folders(container)
         write_configuration(container, _hyperparameters(job), CHANNELS, HOST)
         (container.data / FEATURES_CHANNEL).symlink_to(job.features.resolve(), target_is_directory=True)

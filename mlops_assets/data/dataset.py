@@ -1,9 +1,14 @@
 """The words of the data room: catalogue entries, versions, columns, quality evidence, and the folder of a prepared dataset.
 
-A prepared dataset folder, the input of every learning task, holds::
+Data comes in forms (``forms``). A prepared dataset folder, the input of every learning task, holds ``dataset.json``
+(PreparedDataset) and, of a table::
 
     train.parquet  validation.parquet  test.parquet    the cleaned rows, original column names, file order
-    dataset.json                                        PreparedDataset
+
+of a KITTI copy::
+
+    training/image_2|velodyne|calib|label_2/           the files of every readable frame, in KITTI's own layout
+    ImageSets/train.txt  validation.txt  test.txt      frame ids, one a line; ids are those of the object layout
 
 Models only; reading files is in ``sources``, cleaning in ``cleaning``, rules in ``quality``.
 """
@@ -20,6 +25,9 @@ from mlops_assets.request.schema import Frozen
 ColumnKind = Literal["number", "category", "timestamp", "identifier"]
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TABLE, KITTI = "table", "kitti"
+#: What a detector predicts, where a table has the name of its target column.
+OBJECTS = "objects"
 
 
 class CatalogueEntry(Frozen):
@@ -52,18 +60,27 @@ class Column(Frozen):
 
 
 class DatasetVersion(Frozen):
-    """One immutable content of a dataset; `version` is `sha256-` and the first 16 digits of the raw file's SHA-256."""
+    """One immutable content of a dataset; `version` is `sha256-` and the first 16 digits of the raw content's SHA-256.
+
+    The raw content of a KITTI copy is the list of its files with their digests; a row of it is a frame.
+    """
 
     dataset_id: str
     version: str
+    form: str = Field(default=TABLE, description="table or kitti; see `mlops_assets.data.forms`")
     raw_sha256: str
     raw_bytes: int
     rows: int
-    columns: tuple[Column, ...]
+    columns: tuple[Column, ...] = Field(description="empty for frames")
     duplicate_rows: int
     target_counts: dict[str, int] = Field(
-        default_factory=dict, description="class -> rows for a category-like target (at most 50 classes)"
+        default_factory=dict,
+        description="class -> rows for a category-like target (at most 50 classes); for frames class -> labelled objects",
     )
+    parts: dict[str, int] = Field(
+        default_factory=dict, description="of frames: image, cloud, calibration, labels -> frames that have one"
+    )
+    shards: int = Field(default=0, description="of frames: how many shards they are kept in")
     entry: CatalogueEntry
     newest: str | None = Field(default=None, description="largest timestamp, ISO 8601, where a timestamp column is declared")
     added_at: str = Field(description="UTC, ISO 8601")
@@ -72,7 +89,9 @@ class DatasetVersion(Frozen):
 class QualityCheck(Frozen):
     """The outcome of one quality rule with the evidence for it."""
 
-    rule: Literal["schema", "target", "null_rate", "range", "duplicates", "freshness", "leakage", "class_support"]
+    rule: Literal[
+        "schema", "target", "null_rate", "range", "duplicates", "freshness", "leakage", "class_support", "files", "labels"
+    ]
     severity: Literal["stop", "alert", "log"]
     passed: bool
     evidence: dict[str, float | int | str | None] = Field(default_factory=dict, description="column or figure -> value")
@@ -84,6 +103,7 @@ class PreparedDataset(Frozen):
 
     dataset_id: str
     version: str
+    form: str = TABLE
     target: str
     positive_class: str | None
     columns: tuple[Column, ...] = Field(description="feature columns only, as they enter the feature step")
@@ -93,9 +113,9 @@ class PreparedDataset(Frozen):
     entity: str | None
     rows: dict[str, int] = Field(description="split -> rows")
     removed: dict[str, int] = Field(description="duplicates, missing_target, missing, outliers -> rows removed")
-    split: Literal["stratified", "random", "time"]
+    split: Literal["stratified", "random", "time", "listed", "sequences"]
     seed: int
-    target_counts: dict[str, dict[str, int]] = Field(description="split -> class -> rows; empty for regression")
+    target_counts: dict[str, dict[str, int]] = Field(description="split -> class -> rows, or objects of frames")
     checks: tuple[QualityCheck, ...]
     digest: str = Field(description="SHA-256 over the three split files' content")
 

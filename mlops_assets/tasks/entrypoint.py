@@ -108,7 +108,9 @@ def train(container: TrainingContainer, pipes: PipesContext | None) -> TrainSumm
     report(0.0, f"loading {name}", {})
     task = find_task(name)
     container.model.mkdir(parents=True, exist_ok=True)
-    summary = task.train(container.channel(FEATURES_CHANNEL), request, container.model, report)
+    container.checkpoints.mkdir(parents=True, exist_ok=True)
+    features = container.channel(FEATURES_CHANNEL)
+    summary = task.train(features, request, container.model, report, checkpoints=container.checkpoints)
     manifest = make_manifest(container.model)
     if not manifest.files:
         raise ComputeError(f"the learning task `{name}` ended without writing a model into {container.model}")

@@ -8,7 +8,7 @@ group ``mlops.tasks``. This module imports no learning library, because request 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -41,14 +41,32 @@ class Algorithm:
     learning_type: LearningType
     task_types: tuple[TaskType, ...]
     hyperparameters: tuple[Hyperparameter, ...]
+    #: Form of the data it learns from; see ``mlops_assets.data.forms``.
+    form: str = "table"
+    #: Sizes that an issue's ``variant`` names, smallest first, and the one that holds without it; empty: it has none.
+    variants: tuple[str, ...] = ()
+    default_variant: str | None = None
+    #: Variant -> knobs whose default it changes.
+    variant_defaults: Mapping[str, Mapping[str, JsonValue]] = field(default_factory=dict)
+    #: Augmentation that an issue may list -> other accepted names; empty: it has none.
+    augmentations: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: How many whole numbers ``input_size`` has, and what each must be a multiple of; None: it has no input size.
+    input_size: tuple[int, int] | None = None
+    #: Installed distribution without which it cannot run, and the extra of this package that brings it.
+    requires: tuple[tuple[str, str], ...] = ()
+
+    def augmentation(self, name: str) -> str | None:
+        """The augmentation called ``name`` or known by it; None if there is none."""
+        return next((own for own, others in self.augmentations.items() if name == own or name in others), None)
 
     def hyperparameter(self, name: str) -> Hyperparameter | None:
         """The knob called ``name`` or known by it as an alias; None if there is none."""
         return next((h for h in self.hyperparameters if name == h.name or name in h.aliases), None)
 
-    def resolved(self, given: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-        """Every knob by its own name: the given value, else the default."""
+    def resolved(self, given: Mapping[str, JsonValue], variant: str | None = None) -> dict[str, JsonValue]:
+        """Every knob by its own name: the given value, else the variant's default, else the algorithm's."""
         values: dict[str, JsonValue] = {h.name: h.default for h in self.hyperparameters}
+        values |= self.variant_defaults.get(variant or self.default_variant or "", {})
         for name, value in given.items():
             knob = self.hyperparameter(name)
             if knob is not None:
@@ -57,11 +75,12 @@ class Algorithm:
 
 
 class FeatureSummary(Frozen):
-    """What ``prepare`` made. Counts are rows and columns of the feature matrix."""
+    """What ``prepare`` made. Rows are rows of a table or frames; feature names are columns, or the parts of a frame."""
 
     feature_names: tuple[str, ...]
     rows: dict[str, int] = Field(description="split name -> rows")
     classes: tuple[str, ...] = Field(default=(), description="class labels in model order; empty for regression")
+    objects: dict[str, int] = Field(default_factory=dict, description="split name -> labelled objects, for detection")
     positive_class: str | None = Field(
         default=None, description="of two classes the one that metrics are about; None: the second"
     )
@@ -98,6 +117,9 @@ class EvaluationSummary(Frozen):
     """What ``evaluate`` measured on the test split."""
 
     metrics: dict[str, float]
+    conventions: dict[str, str] = Field(
+        default_factory=dict, description="metric -> in words what it measures, where its name alone does not say it"
+    )
     per_class: dict[str, dict[str, float]] = Field(default_factory=dict, description="class -> metric -> value")
     confusion_matrix: list[list[int]] = Field(default_factory=list, description="rows: true class, columns: predicted class")
     classes: tuple[str, ...] = ()
@@ -116,7 +138,7 @@ class InputField(Frozen):
     """One named input of the served model."""
 
     name: str
-    kind: Literal["number", "string", "timestamp"]
+    kind: Literal["number", "string", "timestamp", "image", "points"]
     required: bool = Field(description="False: null or a missing key is imputed inside the graph")
     categories: tuple[str, ...] = Field(
         default=(), description="values seen in training; others are accepted and count as unknown"
@@ -131,19 +153,35 @@ class InputField(Frozen):
         return f"{self.name}_" if self.name.rstrip("_") in RESERVED_TENSORS else self.name
 
 
+class Histogram(Frozen):
+    """Counts of a quantity between ascending edges; the first and last bins also hold what lies outside them."""
+
+    edges: tuple[float, ...] = Field(description="k + 1 ascending edges of k bins")
+    counts: tuple[int, ...]
+
+
 class Signature(Frozen):
     """Inputs and outputs of the exported ONNX graph.
 
-    Every input is a tensor of shape (N, 1) named ``InputField.tensor_name``: float32 for ``number`` (NaN = missing), string for
+    Of a table every input is a tensor of shape (N, 1) named ``InputField.tensor_name``: float32 for ``number`` (NaN = missing), string for
     ``string`` ("" = missing), int64 for ``timestamp`` (seconds since 1970-01-01 UTC; minimum int64 = missing).
     Classification graphs have the outputs ``label`` (N,) int64 index into ``classes`` and ``probabilities`` (N, C) float32;
     regression graphs have ``value`` (N,) float32.
+
+    A detector has one input, of kind ``image`` or ``points``; what its graphs take and give is told in ``settings``, which the
+    server's reader of that kind understands (``mlops_assets.serving``).
     """
 
     task_type: TaskType
     inputs: tuple[InputField, ...]
     classes: tuple[str, ...] = ()
     target: str
+    settings: dict[str, JsonValue] = Field(
+        default_factory=dict, description="what a detector's reader needs beside the graphs: sizes, thresholds, voxel grid"
+    )
+    reference: dict[str, Histogram] = Field(
+        default_factory=dict, description="quantity -> how it was distributed in training; what drift is measured against"
+    )
 
 
 class ExportSummary(Frozen):
@@ -152,7 +190,9 @@ class ExportSummary(Frozen):
     signature: Signature
     rows_compared: int
     labels_equal: bool
-    largest_difference: float = Field(description="largest absolute difference of a probability, or relative one of a value")
+    largest_difference: float = Field(
+        description="largest absolute difference of a probability or score, or relative one of a value or box"
+    )
 
 
 ProgressReporter = Callable[[float, str, Mapping[str, float]], None]
@@ -170,8 +210,13 @@ class LearningTask(Protocol):
         """Fit every transformation on the training split of ``dataset`` and write the features of all splits."""
         ...
 
-    def train(self, features: Path, request: TrainingRequest, out: Path, report: ProgressReporter) -> TrainSummary:
-        """Fit the model of ``request.algorithm`` on the training features; same input, same bytes of metrics."""
+    def train(
+        self, features: Path, request: TrainingRequest, out: Path, report: ProgressReporter, *, checkpoints: Path
+    ) -> TrainSummary:
+        """Fit the model of ``request.algorithm`` on the training features; same input, same bytes of metrics.
+
+        ``checkpoints`` outlives the process: a training that is started again after a kill finds there what it left.
+        """
         ...
 
     def evaluate(self, features: Path, model: Path, request: TrainingRequest, out: Path) -> EvaluationSummary:

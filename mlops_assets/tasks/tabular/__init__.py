@@ -35,8 +35,16 @@ class TabularTask:
 
         return prepare_features(dataset, request, out)
 
-    def train(self, features: Path, request: TrainingRequest, out: Path, report: ProgressReporter) -> TrainSummary:
-        """Fit the model of ``request.algorithm``; see ``training``."""
+    def train(
+        self,
+        features: Path,
+        request: TrainingRequest,
+        out: Path,
+        report: ProgressReporter,
+        *,
+        checkpoints: Path | None = None,
+    ) -> TrainSummary:
+        """Fit the model of ``request.algorithm``, which takes seconds to minutes and begins anew after a kill; see ``training``."""
         from mlops_assets.tasks.tabular.training import train
 
         return train(features, request, out, report)

@@ -1,0 +1,67 @@
+"""Shards of a KITTI version: so many frames at a time, copied out of the source, checked file by file, and never half done.
+
+The words only; making a shard is ``frame_copying``, keeping it ``resources.shards``. A shard's folder is a KITTI copy of the object
+layout (a tracking frame ``0003/000012`` is there as ``0003_000012``) with ``shard.json`` beside ``training``.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from mlops_assets.data.kitti.layout import Part
+from mlops_assets.request.schema import Frozen
+
+#: Frames of one shard: some 500 MB of KITTI, a minute of work on a laptop.
+SHARD_FRAMES = 200
+
+
+class SourceFile(Frozen):
+    """One file of the source as it was when the version was registered."""
+
+    key: str = Field(description="relative to the root of the copy")
+    bytes: int
+    sha256: str
+
+
+class FrameEntry(Frozen):
+    """One frame of a version: its files by part. Sequences share calibration and labels in the tracking layout."""
+
+    frame_id: str
+    files: dict[Part, SourceFile]
+    number: int | None = Field(default=None, description="row marker in the labels of its sequence; None in the object layout")
+
+
+class FrameList(Frozen):
+    """``frames.json`` of a version folder: every frame in the order of ids, cut into shards of ``shard_frames``."""
+
+    root: str = Field(description="folder of the copy when it was registered")
+    layout: str
+    shard_frames: int = SHARD_FRAMES
+    frames: tuple[FrameEntry, ...]
+    lists: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="`ImageSets` list -> frame ids")
+
+    def shard(self, number: int) -> tuple[FrameEntry, ...]:
+        """The frames of shard ``number``, counted from 0."""
+        return self.frames[number * self.shard_frames : (number + 1) * self.shard_frames]
+
+
+class DamagedFile(Frozen):
+    """A file that kept its frame out of the shard."""
+
+    frame_id: str
+    part: Part
+    key: str
+    reason: str = Field(description="one line: missing, changed since it was registered, or what cannot be read in it")
+
+
+class ShardSummary(Frozen):
+    """``shard.json``: what came of one shard."""
+
+    dataset_id: str
+    version: str
+    shard: int
+    frames: tuple[str, ...] = Field(description="ids of the frames that are whole, as in the shard's folder")
+    damaged: tuple[DamagedFile, ...] = ()
+    objects: dict[str, int] = Field(default_factory=dict, description="class -> labelled objects")
+    bytes: int
+    digest: str = Field(description="SHA-256 over the content of the kept files")
