@@ -1,7 +1,7 @@
 """Shards of a KITTI version: so many frames at a time, copied out of the source, checked file by file, and never half done.
 
-The words only; making a shard is ``frame_copying``, keeping it ``resources.shards``. A shard's folder is a KITTI copy of the object
-layout (a tracking frame ``0003/000012`` is there as ``0003_000012``) with ``shard.json`` beside ``training``.
+The words only; making a shard is ``frame_copying``, keeping it ``resources.shards``. A shard's folder is a KITTI copy of the
+object layout (a tracking frame ``0003/000012`` is there as ``0003_000012``) with ``shard.json`` beside ``training``.
 """
 
 from __future__ import annotations

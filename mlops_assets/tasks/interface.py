@@ -163,8 +163,8 @@ class Histogram(Frozen):
 class Signature(Frozen):
     """Inputs and outputs of the exported ONNX graph.
 
-    Of a table every input is a tensor of shape (N, 1) named ``InputField.tensor_name``: float32 for ``number`` (NaN = missing), string for
-    ``string`` ("" = missing), int64 for ``timestamp`` (seconds since 1970-01-01 UTC; minimum int64 = missing).
+    Of a table every input is a tensor of shape (N, 1) named ``InputField.tensor_name``: float32 for ``number`` (NaN = missing),
+    string for ``string`` ("" = missing), int64 for ``timestamp`` (seconds since 1970-01-01 UTC; minimum int64 = missing).
     Classification graphs have the outputs ``label`` (N,) int64 index into ``classes`` and ``probabilities`` (N, C) float32;
     regression graphs have ``value`` (N,) float32.
 

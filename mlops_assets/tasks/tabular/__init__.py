@@ -44,7 +44,7 @@ class TabularTask:
         *,
         checkpoints: Path | None = None,
     ) -> TrainSummary:
-        """Fit the model of ``request.algorithm``, which takes seconds to minutes and begins anew after a kill; see ``training``."""
+        """Fit the model of ``request.algorithm``; see ``training``. It takes minutes at most, so a killed one begins anew."""
         from mlops_assets.tasks.tabular.training import train
 
         return train(features, request, out, report)
