@@ -19,7 +19,7 @@ from mlops_assets.serving.example_boxes import hold_to_examples
 from mlops_assets.serving.frames import JSON, base64_bytes, frames_of, refused
 from mlops_assets.serving.graphs import ONNX_ERRORS, detector_threads
 from mlops_assets.serving.limits import MAX_FRAME_BODY_BYTES, MAX_POINTS, MAX_WAITING
-from mlops_assets.serving.package import GRAPH, Examples
+from mlops_assets.serving.package import Examples
 from mlops_assets.serving.refusal import InputRefused, echo
 from mlops_assets.tasks.detection.drift import CONFIDENCE, cloud_quantities
 from mlops_assets.tasks.detection.overlap import BEV_COLUMNS, bev_iou
@@ -41,12 +41,13 @@ Points = NDArray[np.float32]
 
 
 class CloudFiles(BaseModel):
-    """Which file of the package is which graph of PointPillars."""
+    """Which file of the export is which graph of PointPillars; its settings file is not served, ``CloudSettings`` has them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    pillars: str = GRAPH
-    canvas: str = "canvas.onnx"
+    pillars: str
+    canvas: str
+    settings: str | None = None
 
 
 class CloudSettings(BaseModel):
@@ -55,7 +56,7 @@ class CloudSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     pillar: PillarSettings
-    files: CloudFiles = CloudFiles()
+    files: CloudFiles
 
 
 class CloudReader:

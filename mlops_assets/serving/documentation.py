@@ -1,6 +1,7 @@
 """The ``/docs`` page: one self-contained HTML page rendered from a package's OpenAPI document.
 
-The templates are ``documentation.html`` for tables and ``documentation_boxes.html`` for detectors. Everything in the document is data from an issue or a data set, and is escaped.
+The templates are ``documentation.html`` for tables and ``documentation_boxes.html`` for detectors. Everything in the document is
+data from an issue or a data set, and is escaped.
 """
 
 from __future__ import annotations
@@ -54,13 +55,13 @@ def _of_a_table(document: Mapping[str, Any], predict: Mapping[str, Any]) -> dict
     }
 
 
-#: Kind of a detector's input -> a file of it: how a person calls it, its name in the example, what a browser offers, content type.
+#: Kind of input -> a file of it: how a person calls it, its name in the example, what a browser offers, its content type.
 _FILES = {
     "image": ("a PNG or JPEG file", "image.png", "image/png,image/jpeg", "image/png"),
     "points": (
         "a .bin file of float32 x, y, z, reflectance",
         "cloud.bin",
-        ".bin,application/octet-stream",
+        ".bin",
         "application/octet-stream",
     ),
 }

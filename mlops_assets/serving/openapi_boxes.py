@@ -33,7 +33,7 @@ def invocations(signature: Signature, metadata: ModelMetadata, examples: Example
     return {
         "operationId": "predict",
         "summary": f"Find {', '.join(signature.classes)} in one {what} or several",
-        "description": f"At most {MAX_FRAME_BODY_BYTES // 2**20} MiB of body, {size} of one {what}, {MAX_FRAMES} {what}s of one request.",
+        "description": f"At most {MAX_FRAME_BODY_BYTES // 2**20} MiB a body, {size} a {what}, {MAX_FRAMES} {what}s a request.",
         "requestBody": {
             "required": True,
             "content": {

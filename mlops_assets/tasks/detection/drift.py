@@ -83,7 +83,7 @@ def cloud_quantities(points: ArrayLike, range_min: Sequence[float], range_max: S
     if not len(x):
         return {"points": 0.0, "density": 0.0}
     columns = math.ceil(range_max[1] - range_min[1]) + 1
-    occupied = np.count_nonzero(np.bincount(x * columns + y))
+    occupied = int(np.count_nonzero(np.bincount(x * columns + y)))
     return {"points": float(len(x)), "density": len(x) / occupied}
 
 
