@@ -1,4 +1,6 @@
-"""Rows that a person gives for prediction: reading CSV and JSON files, and seeing CSV cells with the model's eyes."""
+"""What a person gives for prediction: reading rows of CSV and JSON files and seeing CSV cells with the model's eyes, and reading
+one image or cloud for a detector.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,7 @@ import io
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mlops_assets.errors import UserError
 
@@ -15,6 +17,41 @@ if TYPE_CHECKING:
     from mlops_assets.tasks.interface import Signature
 
 Rows = list[dict[str, Any]]
+IMAGES = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+CLOUDS = (".bin", ".pcd", ".ply")
+
+
+class FrameFile(NamedTuple):
+    """One image or cloud as the endpoint reads it."""
+
+    content: bytes
+    media_type: str
+
+
+def read_frame(file: Path, signature: Signature) -> FrameFile | None:
+    """The image or cloud in ``file`` for a detector; None where the file holds rows, of a table or of a detector's JSON.
+
+    Clouds of every readable format are sent as float32 x, y, z, reflectance.
+
+    Raises:
+        UserError: the file is missing, cannot be read, or is not what the model reads.
+    """
+    kind, suffix = signature.inputs[0].kind, file.suffix.lower()
+    wanted = {"image": (*IMAGES, ".json"), "points": (*CLOUDS, ".json")}.get(kind, (".csv", ".json"))
+    if suffix not in (*IMAGES, *CLOUDS) and kind not in ("image", "points"):
+        return None
+    if suffix == ".json" or str(file) == "-":
+        return None
+    if suffix not in wanted:
+        what = {"image": "an image", "points": "a point cloud"}.get(kind, "rows of a table")
+        raise UserError(f"this model reads {what}", field="FILE", given=file, allowed=wanted)
+    if not file.is_file():
+        raise UserError("there is no such file", field="FILE", given=file, next_step="give an image or a cloud")
+    if kind == "image":
+        return FrameFile(file.read_bytes(), IMAGES[suffix])
+    from mlops_assets.data.kitti.clouds import read_cloud
+
+    return FrameFile(read_cloud(file).astype("<f4").tobytes(), "application/octet-stream")
 
 
 def read_rows(file: Path) -> tuple[Rows, bool]:

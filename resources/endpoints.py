@@ -49,6 +49,14 @@ class Endpoints(Protocol):
         """The answer of the endpoint for ``rows``."""
         ...
 
+    def predict_file(self, model_id: str, environment: Environment, content: bytes, media_type: str) -> dict[str, Any]:
+        """The answer of the endpoint for one image or cloud as it is in its file."""
+        ...
+
+    def drift(self, model_id: str, environment: Environment) -> dict[str, Any]:
+        """How far the endpoint's latest requests are from the data that its model was trained on."""
+        ...
+
 
 @dataclass(frozen=True)
 class LocalEndpoints:
@@ -102,3 +110,23 @@ class LocalEndpoints:
         from mlops_assets.serving import deployment
 
         return deployment.predict(deployment.endpoint_url(self.root, model_id, environment), rows)
+
+    def predict_file(self, model_id: str, environment: Environment, content: bytes, media_type: str) -> dict[str, Any]:
+        """See ``mlops_assets.serving.client.predict_file``.
+
+        Raises:
+            NotFound: there is no such endpoint.
+        """
+        from mlops_assets.serving import client, deployment
+
+        return client.predict_file(deployment.endpoint_url(self.root, model_id, environment), content, media_type)
+
+    def drift(self, model_id: str, environment: Environment) -> dict[str, Any]:
+        """See ``mlops_assets.serving.client.drift``.
+
+        Raises:
+            NotFound: there is no such endpoint.
+        """
+        from mlops_assets.serving import client, deployment
+
+        return client.drift(deployment.endpoint_url(self.root, model_id, environment))

@@ -24,7 +24,7 @@ from mlops_assets.serving.package import verify
 from mlops_assets.serving.versions import SemanticVersion
 from resources.experiment_content import TRAINING_ID_TAG, run_metrics, run_parameters, run_tags
 from resources.mlflow_database import connect, database_lock
-from resources.mlflow_model import save_model
+from resources.mlflow_model import save_model, served_by
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -141,7 +141,7 @@ class MlflowTracker:
                     )
             if not registered:
                 _ensure_registered_model(client, model_id)
-            tags = {VERSION_TAG: version, DIGEST_TAG: digest, TRAINING_ID_TAG: training_id}
+            tags = {VERSION_TAG: version, DIGEST_TAG: digest, TRAINING_ID_TAG: training_id, **served_by(package)}
             location, logged_id = _log_model(client, package, run_id, model_id, tags)
             made = client.create_model_version(
                 model_id,

@@ -1,4 +1,4 @@
-"""`mlops endpoints`, `predict`, `rollback`, `stop`: served models. None of them needs Dagster."""
+"""`mlops endpoints`, `predict`, `drift`, `rollback`, `stop`: served models. None of them needs Dagster."""
 
 from __future__ import annotations
 
@@ -61,30 +61,105 @@ def endpoints(quiet: bool) -> Any:
 def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
     """Predict the rows of FILE (CSV with a header, or JSON; - for standard input) with line LINE.
 
-    An endpoint that is down is started first.
+    For a detector FILE is an image (.png, .jpg) or a cloud (.bin, .pcd, .ply). An endpoint that is down is started first.
     """
-    from jobs.rows import conform, read_rows
-    from jobs.terminal import table
+    from jobs.rows import conform, read_frame, read_rows
     from resources.platform import Platform
 
     platform = Platform()
     where = environment_of(platform, line, environment)
-    rows, as_text = read_rows(file)
-    if as_text:
-        rows, unknown = conform(rows, platform.endpoints.signature(line, where))
-        if unknown:
-            click.echo(f"not inputs of this model, left out: {', '.join(unknown)}", err=True)
+    signature = platform.endpoints.signature(line, where)
+    frame = read_frame(file, signature)
+    if frame is not None:
+        platform.endpoints.ensure(line, where)
+        answer = platform.endpoints.predict_file(line, where, frame.content, frame.media_type)
+    else:
+        rows, as_text = read_rows(file)
+        if as_text:
+            rows, unknown = conform(rows, signature)
+            if unknown:
+                click.echo(f"not inputs of this model, left out: {', '.join(unknown)}", err=True)
+        platform.endpoints.ensure(line, where)
+        answer = platform.endpoints.predict(line, where, rows)
+    return answer, lambda: _predicted(answer["predictions"])
+
+
+def _predicted(predictions: list[dict[str, Any]]) -> str:
+    from jobs.terminal import table
+
+    if any("boxes" in one for one in predictions):
+        return _boxes(predictions)
+    labelled = [(p["label"], f"{p['probabilities'][p['label']]:.4f}") for p in predictions if "label" in p]
+    if labelled:
+        return table(("prediction", "probability"), labelled)
+    return table(("prediction",), [(f"{p['value']:.6g}",) for p in predictions])
+
+
+def _boxes(predictions: list[dict[str, Any]]) -> str:
+    """One line a box; the frame's number first where there are several."""
+    from jobs.terminal import table
+
+    found = [(number, box) for number, one in enumerate(predictions) for box in one["boxes"]]
+    if not found:
+        return "no objects found"
+    if "box" in found[0][1]:
+        headers, numbers = ("left", "top", "right", "bottom"), [[f"{side:.1f}" for side in box["box"]] for _, box in found]
+    else:
+        headers = ("x m", "y m", "z m", "length", "width", "height", "yaw rad")  # type: ignore[assignment]
+        numbers = [[f"{value:.2f}" for value in (*box["center"], *box["size"], box["yaw"])] for _, box in found]
+    rows = [(str(n), box["class"], f"{box['score']:.3f}", *row) for (n, box), row in zip(found, numbers, strict=True)]
+    first = 0 if len(predictions) > 1 else 1
+    return table(("frame", "class", "score", *headers)[first:], [row[first:] for row in rows])
+
+
+_VERDICTS = {
+    "no_reference": "no reference",
+    "unmeasured": "not measured yet",
+    "too_few": "too few to tell",
+    "stable": "stable",
+    "moderate": "moderate drift",
+    "major": "major drift",
+}
+
+
+@cli.command("drift")
+@click.argument("line")
+@in_environment
+@answers
+def drift(line: str, environment: str | None, quiet: bool) -> Any:
+    """Compare the latest requests of line LINE with the data that its model was trained on."""
+    from resources.platform import Platform
+
+    platform = Platform()
+    where = environment_of(platform, line, environment)
     platform.endpoints.ensure(line, where)
-    answer = platform.endpoints.predict(line, where, rows)
-    predictions = answer["predictions"]
+    answer = platform.endpoints.drift(line, where)
+    return answer, lambda: _drift(line, where, answer)
 
-    def text() -> str:
-        labelled = [(p["label"], f"{p['probabilities'][p['label']]:.4f}") for p in predictions if "label" in p]
-        if labelled:
-            return table(("prediction", "probability"), labelled)
-        return table(("prediction",), [(f"{p['value']:.6g}",) for p in predictions])
 
-    return answer, text
+def _drift(line: str, where: str, answer: dict[str, Any]) -> str:
+    from jobs.terminal import table
+
+    if not answer["quantities"]:
+        return f"{line} {answer.get('version', '')} in {where}: {answer.get('reason') or 'nothing is measured'}"
+    rows = [
+        (q["name"], _figure(q["psi"]), _figure(q["chance"]), f"{q['values']:,}", _VERDICTS.get(q["verdict"], q["verdict"]))
+        for q in answer["quantities"]
+    ]
+    window, limits = answer["window"], answer["limits"]
+    return "\n".join(
+        (
+            f"{line} {answer['version']} in {where}: {_VERDICTS.get(answer['verdict'], answer['verdict'])}",
+            f"last {window['frames']:,} of {answer['frames']:,} frames since {answer['since']}",
+            table(("quantity", "PSI", "by chance", "values", "verdict"), rows),
+            f"PSI: population stability index; by convention {limits['moderate']} is moderate, {limits['major']} major.",
+            "By chance: what equal data exceeds once in twenty times.",
+        )
+    )
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 @cli.command("rollback")

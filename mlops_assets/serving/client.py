@@ -1,4 +1,4 @@
-"""Asking a running endpoint: health and predictions over HTTP with the standard library.
+"""Asking a running endpoint: health, predictions and drift over HTTP with the standard library.
 
 The reading side only; deploying is in ``deployment``.
 """
@@ -50,11 +50,41 @@ def predict(url: str, rows: Sequence[Mapping[str, Any]], *, timeout: float = 30.
         UserError: nothing answers at ``url``, or the server refused the rows; the text says which field and why.
         MlopsError: the server failed, or what answers is not a model server.
     """
+    body = json.dumps({"rows": [dict(row) for row in rows]}, ensure_ascii=False).encode()
+    return predict_file(url, body, "application/json", timeout=timeout)
+
+
+def predict_file(url: str, content: bytes, media_type: str, *, timeout: float = 30.0) -> dict[str, Any]:
+    """The server's answer for a body as it is: an image, a cloud, or JSON; as ``predict``, also in what it raises."""
+    answer = _ask(_address(url, "/invocations"), timeout, content, media_type)
+    if "predictions" not in answer:
+        raise MlopsError(f"{_address(url, '/invocations')} answered without predictions: it is not a model server")
+    return answer
+
+
+def drift(url: str, *, timeout: float = 10.0) -> dict[str, Any]:
+    """What the server says of its latest requests beside the data it was trained on; see ``monitoring.DriftMonitor.page``.
+
+    Raises:
+        UserError: nothing answers at ``url``.
+        MlopsError: what answers is not a model server, or none that measures drift.
+    """
+    answer = _ask(_address(url, "/drift"), timeout)
+    if "verdict" not in answer or not isinstance(answer.get("quantities"), list):
+        raise MlopsError(f"{_address(url, '/drift')} answered without a verdict: it is not a model server")
+    return answer
+
+
+def _address(url: str, route: str) -> str:
+    """Raises ``UserError`` for what is no address."""
     if not url.startswith(("http://", "https://")):
         raise UserError("not the address of an endpoint", field="url", given=url, allowed=("http://…", "https://…"))
-    address = url.rstrip("/").removesuffix("/invocations") + "/invocations"
-    body = json.dumps({"rows": [dict(row) for row in rows]}, ensure_ascii=False).encode()
-    request = urllib.request.Request(address, data=body, headers={"content-type": "application/json"}, method="POST")  # noqa: S310
+    return url.rstrip("/").removesuffix("/invocations") + route
+
+
+def _ask(address: str, timeout: float, body: bytes | None = None, media_type: str = "") -> dict[str, Any]:
+    headers = {"content-type": media_type} if body is not None else {}
+    request = urllib.request.Request(address, data=body, headers=headers, method="GET" if body is None else "POST")  # noqa: S310
     try:
         with _opener.open(request, timeout=timeout) as reply:
             answer = json.load(reply)
@@ -66,8 +96,8 @@ def predict(url: str, rows: Sequence[Mapping[str, Any]], *, timeout: float = 30.
         raise UserError(text, next_step="`mlops endpoints` shows what runs; running the line's deployment starts it") from error
     except ValueError as error:
         raise MlopsError(f"{address} did not answer with JSON: it is not a model server") from error
-    if not isinstance(answer, dict) or "predictions" not in answer:
-        raise MlopsError(f"{address} answered without predictions: it is not a model server")
+    if not isinstance(answer, dict):
+        raise MlopsError(f"{address} did not answer with an object: it is not a model server")
     return answer
 
 
