@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from mlops_assets.errors import ComputeError, IntegrityError, UserError
-from mlops_assets.tasks.detection2d.augmentation import Pixels, Size
 from mlops_assets.tasks.detection2d.decoding import network_input
+from mlops_assets.tasks.detection2d.letterbox import Pixels, Size
 from mlops_assets.tasks.detection2d.model import Detector, Yolox
 
 if TYPE_CHECKING:
