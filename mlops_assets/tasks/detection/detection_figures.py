@@ -160,7 +160,7 @@ def draw_confusion_matrix(
                         axes.text(column, row, "–", ha="center", va="center", color=MUTED)
                         continue
                     colour = GROUND if share[row, column] > 0.5 else INK
-                    part = f"\n{share[row, column]:.0%}" if size <= 6 and row < size - 1 else ""
+                    part = f"\n{share[row, column]:.0%}" if size <= 6 and counts[row].sum() and row < size - 1 else ""
                     axes.text(
                         column, row, f"{counts[row, column]:,}{part}", ha="center", va="center", color=colour,
                         fontsize=11 if size <= 6 else 8,
