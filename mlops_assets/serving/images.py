@@ -150,7 +150,7 @@ class ImageReader:
 
         try:
             hold_to_examples(
-                examples, found, numbers=_numbers, tolerances=_tolerances, overlap=axis_aligned_iou,
+                examples, found, numbers=numbers, tolerances=tolerances, overlap=axis_aligned_iou,
                 score_threshold=self.settings.score_threshold, overlap_threshold=self.settings.nms_threshold,
                 limit=self.settings.max_detections, within_class=True,
             )  # fmt: skip
@@ -158,11 +158,13 @@ class ImageReader:
             raise IntegrityError(f"the packaged examples cannot be predicted: {error}") from error
 
 
-def _numbers(box: Mapping[str, Any]) -> list[float]:
+def numbers(box: Mapping[str, Any]) -> list[float]:
+    """Left, top, right, bottom [px] of a box of an answer."""
     return [float(side) for side in box["box"]]
 
 
-def _tolerances(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def tolerances(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Boxes ``(N, 4)`` [px] to the difference allowed for each of their sides ``(N, 4)`` [px]."""
     longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     return np.repeat(np.maximum(longest * BOX_TOLERANCE, PIXEL_TOLERANCE)[:, None], 4, axis=1)
 

@@ -203,11 +203,34 @@ class Augmenter:
         plain = epoch >= settings.epochs - settings.plain_epochs
         composed = not plain and rng.random() < settings.mosaic_probability
         sample = self._mosaic(index, rng, size) if composed else self._read(index)
+        if not composed and not plain:
+            sample = self._single(sample, rng, size)
         if rng.random() < settings.hsv_probability:
             sample = Sample(hsv_jittered(sample.image, rng), sample.boxes, sample.classes)
         if rng.random() < settings.flip_probability:
             sample = flipped(sample)
         return letterboxed_sample(sample, size)
+
+    def _single(self, sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
+        """The changes that belong to mosaics, made to one image: the map as often as asked, MixUp where there are no mosaics."""
+        settings = self._settings
+        if settings.affine_probability and rng.random() < settings.affine_probability:
+            matrix = affine_matrix(
+                rng, size, degrees=settings.degrees, scale=(1.0, 1.0), shear=settings.shear, translate=settings.translate
+            )
+            # the matrix maps the middle of a canvas of twice the size: the image is in the middle of it
+            matrix[:, 2] += matrix[:, :2] @ (size[1] / 2, size[0] / 2)
+            sample = affine(letterboxed_sample(sample, size), matrix, size)
+        if settings.mosaic_probability or not settings.mixup_probability:
+            return sample
+        return self._mixed(letterboxed_sample(sample, size), rng)
+
+    def _mixed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        settings = self._settings
+        if self._with_objects and len(sample.boxes) and rng.random() < settings.mixup_probability:
+            other = self._with_objects[int(rng.integers(len(self._with_objects)))]
+            return mixup(sample, self._read(other), rng, scale=settings.mixup_scale)
+        return sample
 
     def _mosaic(self, index: int, rng: np.random.Generator, size: Size) -> Sample:
         settings = self._settings
@@ -216,11 +239,7 @@ class Augmenter:
         matrix = affine_matrix(
             rng, size, degrees=settings.degrees, scale=settings.mosaic_scale, shear=settings.shear, translate=settings.translate
         )
-        sample = affine(canvas, matrix, size)
-        if self._with_objects and len(sample.boxes) and rng.random() < settings.mixup_probability:
-            other = self._with_objects[int(rng.integers(len(self._with_objects)))]
-            sample = mixup(sample, self._read(other), rng, scale=settings.mixup_scale)
-        return sample
+        return self._mixed(affine(canvas, matrix, size), rng)
 
 
 def _paste(canvas: Pixels, piece: Pixels, left: int, top: int) -> None:
