@@ -1,6 +1,6 @@
 """The routes of the model server as an RSGI application.
 
-HTTP only: what a request may hold is in ``inputs``, the answer in ``model``, which model is active in ``rotation``.
+HTTP only: what a request may hold is known to the model's reader, which model is active to ``rotation``.
 Source: RSGI specification, https://github.com/emmett-framework/granian/blob/master/docs/spec/RSGI.md
 """
 
@@ -15,26 +15,24 @@ from typing import Any
 
 import msgspec
 
-from mlops_assets.serving.limits import MAX_BODY_BYTES
+from mlops_assets.serving.answering import Answer, PredictionFailed, Reader
 from mlops_assets.serving.metrics import CONTENT_TYPE, ServingMetrics
-from mlops_assets.serving.model import Answer, LoadedModel, PredictionFailed
+from mlops_assets.serving.model import LoadedModel
 from mlops_assets.serving.refusal import InputProblem, InputRefused, echo, refusal_body
 
-#: A larger body is decoded and predicted in a thread, so that it does not hold up the small ones.
-_INLINE_BODY_BYTES = 32 * 1024
 _JSON = [("content-type", "application/json")]
 _PAGE = [
     ("content-type", "text/html; charset=utf-8"),
     ("content-security-policy", "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'"),
     ("x-content-type-options", "nosniff"),
 ]
-_MEDIA_TYPES = ("application/json", "text/csv")
 _ROUTES = {
     "/invocations": ("POST",),
     "/ping": ("GET", "HEAD"),
     "/openapi.json": ("GET", "HEAD"),
     "/docs": ("GET", "HEAD"),
     "/metrics": ("GET", "HEAD"),
+    "/drift": ("GET", "HEAD"),
 }
 log = logging.getLogger(__name__)
 
@@ -59,11 +57,13 @@ class Application:
         self._environment = environment
         # Two: one long batch must not keep the next one waiting, and more would only starve the small requests.
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="batch")
+        self._waiting = 0
         self._pages: dict[str, Callable[[], Reply]] = {
             "/ping": self._ping,
             "/openapi.json": self._openapi,
             "/docs": self._docs,
             "/metrics": lambda: (200, [("content-type", CONTENT_TYPE)], self._metrics.text()),
+            "/drift": self._drift,
         }
 
     async def __rsgi__(self, scope: Any, protocol: Any) -> None:
@@ -84,17 +84,19 @@ class Application:
         protocol.response_bytes(status, headers, body)
 
     async def _invocations(self, scope: Any, protocol: Any) -> Reply:
+        model = self._active.model
+        if model is None:
+            return self._unavailable()
+        reader = model.reader
         try:
-            media_type = _media_type(scope.headers.get("content-type"))
-            body = await _read_body(scope, protocol)
-            model = self._active.model
-            if model is None:
-                return self._unavailable()
-            predict = model.answer_json if media_type == "application/json" else model.answer_csv
-            if len(body) <= _INLINE_BODY_BYTES:
-                answer: Answer = predict(body)
+            media_type = _media_type(scope.headers.get("content-type"), reader)
+            body = await _read_body(scope, protocol, reader.body_limit)
+            if len(body) <= reader.inline_limit:
+                answer: Answer = model.answer(media_type, body)
+            elif reader.waiting_limit is not None and self._waiting >= reader.waiting_limit:
+                return _busy(self._waiting, reader.waiting_limit)
             else:
-                answer = await asyncio.get_running_loop().run_in_executor(self._threads, predict, body)
+                answer = await self._in_thread(model, media_type, body)
             self._metrics.predicted(model, answer)
         except InputRefused as refusal:
             return refusal.status, _JSON, refusal.body()
@@ -102,6 +104,13 @@ class Application:
             log.error("prediction failed: %s", failure)
             return 500, _JSON, refusal_body([InputProblem("prediction_failed", str(failure))])
         return 200, _JSON, answer.body
+
+    async def _in_thread(self, model: LoadedModel, media_type: str, body: bytes) -> Answer:
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads, model.answer, media_type, body)
+        finally:
+            self._waiting -= 1
 
     def _page(self, path: str, method: str) -> Reply:
         allowed = _ROUTES.get(path)
@@ -135,11 +144,24 @@ class Application:
         model = self._active.model
         return self._unavailable() if model is None else (200, _PAGE, model.documentation)
 
+    def _drift(self) -> Reply:
+        model = self._active.model
+        if model is None:
+            return self._unavailable()
+        named = {"model_id": model.metadata.model_id, "version": model.version, "environment": self._environment}
+        return 200, _JSON, msgspec.json.encode({**named, **model.drift.page()})
+
     def _unavailable(self) -> Reply:
         return 503, _JSON, refusal_body([InputProblem("no_model", self._active.reason)])
 
 
-def _media_type(header: str | None) -> str:
+def _busy(waiting: int, limit: int) -> Reply:
+    text = f"{waiting} requests are waiting already; try again in a second"
+    body = refusal_body([InputProblem("busy", text, given=waiting, allowed=f"at most {limit} requests at a time")])
+    return 503, [*_JSON, ("retry-after", "1")], body
+
+
+def _media_type(header: str | None, reader: Reader) -> str:
     """The media type of a content-type header.
 
     Raises:
@@ -149,7 +171,7 @@ def _media_type(header: str | None) -> str:
         return header
     media_type, _, parameters = (header or "").partition(";")
     media_type = media_type.strip().lower()
-    if media_type in _MEDIA_TYPES:
+    if media_type in reader.media_types:
         charset = parameters.lower().replace('"', "").replace(" ", "").partition("charset=")[2].partition(";")[0]
         if charset in ("", "utf-8", "utf8", "us-ascii"):
             return media_type
@@ -159,12 +181,12 @@ def _media_type(header: str | None) -> str:
         f"content-type {echo(given)!r} is not served",
         field="content-type",
         given=echo(given),
-        allowed=", ".join(_MEDIA_TYPES) + " (UTF-8)",
+        allowed=", ".join(reader.media_types) + " (text as UTF-8)",
     )
     raise InputRefused(415, [problem])
 
 
-async def _read_body(scope: Any, protocol: Any) -> bytes:
+async def _read_body(scope: Any, protocol: Any, limit: int) -> bytes:
     """The whole body, never holding more than the limit in memory.
 
     Raises:
@@ -172,19 +194,19 @@ async def _read_body(scope: Any, protocol: Any) -> bytes:
     """
     length = scope.headers.get("content-length")
     if length is not None and length.isdigit():
-        if int(length) > MAX_BODY_BYTES:
-            raise _too_large(int(length))
+        if int(length) > limit:
+            raise _too_large(int(length), limit)
         whole: bytes = await protocol()
         return whole
     parts, total = [], 0
     async for part in protocol:
         total += len(part)
-        if total > MAX_BODY_BYTES:
-            raise _too_large(total)
+        if total > limit:
+            raise _too_large(total, limit)
         parts.append(part)
     return b"".join(parts)
 
 
-def _too_large(size: int) -> InputRefused:
+def _too_large(size: int, limit: int) -> InputRefused:
     text = f"the body has {size:,} bytes or more"
-    return InputRefused(413, [InputProblem("body_too_large", text, given=size, allowed=f"at most {MAX_BODY_BYTES:,} bytes")])
+    return InputRefused(413, [InputProblem("body_too_large", text, given=size, allowed=f"at most {limit:,} bytes")])

@@ -10,14 +10,18 @@ import shutil
 import sys
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Final
 
 import mlops_assets
+from mlops_assets.serving.package import InputKind
 
 #: Where the serving code lies in a package folder.
 SERVER = "server"
 #: Distributions that the serving code itself imports; what they need is found from their own metadata.
 SERVING_DISTRIBUTIONS = ("granian", "msgspec", "numpy", "onnxruntime", "prometheus-client", "pydantic")
-#: Every module outside ``serving`` that the server imports; ``test_container`` starts it with nothing else to be had.
+#: Those that only one kind of input needs. Without numba clouds become voxels in numpy, with the same bits.
+KIND_DISTRIBUTIONS: Final[dict[InputKind, tuple[str, ...]]] = {"rows": (), "image": ("pillow",), "points": ()}
+#: Every module outside ``serving`` that the server imports; a test starts it with nothing else to be had.
 _SHARED_MODULES = (
     "__init__.py",
     "errors.py",
@@ -26,21 +30,59 @@ _SHARED_MODULES = (
     "request/vocabulary.py",
     "tasks/__init__.py",
     "tasks/interface.py",
+    "tasks/detection/__init__.py",
+    "tasks/detection/drift.py",
     "serving/__init__.py",
 )
+_DETECTION = ("tasks/detection/overlap.py", "tasks/detection/suppression.py", "serving/frames.py", "serving/example_boxes.py")
+#: What only one kind of input needs, in ``serving`` and outside.
+_KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
+    "rows": ("serving/tables.py", "serving/documentation.html"),
+    "image": (
+        *_DETECTION,
+        "serving/images.py",
+        "serving/documentation_boxes.html",
+        "tasks/detection/image_boxes.py",
+        "tasks/detection2d/__init__.py",
+        "tasks/detection2d/decoding.py",
+        "tasks/detection2d/letterbox.py",
+    ),
+    "points": (
+        *_DETECTION,
+        "serving/clouds.py",
+        "serving/documentation_boxes.html",
+        "data/__init__.py",
+        "data/kitti/__init__.py",
+        "data/kitti/boxes.py",
+        "data/kitti/calibration.py",
+        "data/kitti/labels.py",
+        "tasks/detection3d/__init__.py",
+        "tasks/detection3d/anchors.py",
+        "tasks/detection3d/pillar_decoding.py",
+        "tasks/detection3d/pillar_inference.py",
+        "tasks/detection3d/pillar_samples.py",
+        "tasks/detection3d/pillar_settings.py",
+        "tasks/detection3d/training_frame.py",
+        "tasks/detection3d/voxel_sorting.py",
+        "tasks/detection3d/voxels.py",
+    ),
+}
 #: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
 _NOT_SERVED = frozenset(
-    {"client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "packaging.py", "switching.py", "versions.py"}
-)
+    {
+        "client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "openapi_boxes.py", "openapi_rows.py",
+        "packaging.py", "switching.py", "versions.py",
+    }
+)  # fmt: skip
 
 
-def requirements() -> dict[str, str]:
-    """Distribution name -> installed version of everything that the serving side needs, transitively, in name order."""
+def requirements(kind: InputKind) -> dict[str, str]:
+    """Distribution name -> installed version of everything that serving this kind needs, transitively, in name order."""
     from packaging.requirements import Requirement
     from packaging.utils import canonicalize_name
 
     found: dict[str, str] = {}
-    waiting = list(SERVING_DISTRIBUTIONS)
+    waiting = [*SERVING_DISTRIBUTIONS, *KIND_DISTRIBUTIONS[kind]]
     while waiting:
         name = canonicalize_name(waiting.pop())
         if name in found:
@@ -52,17 +94,18 @@ def requirements() -> dict[str, str]:
     return dict(sorted(found.items()))
 
 
-def requirements_text() -> str:
+def requirements_text(kind: InputKind) -> str:
     """The content of ``requirements.txt``: one exact pin a line."""
-    return "".join(f"{name}=={version}\n" for name, version in requirements().items())
+    return "".join(f"{name}=={version}\n" for name, version in requirements(kind).items())
 
 
-def copy_server(package: Path) -> None:
-    """Copy the serving code into ``package/server``, importable as ``mlops_assets.serving``."""
+def copy_server(package: Path, kind: InputKind) -> None:
+    """Copy the code that serves this kind into ``package/server``, importable as ``mlops_assets.serving``."""
     source = Path(mlops_assets.__file__).parent
     serving = [p.relative_to(source).as_posix() for p in sorted((source / "serving").iterdir()) if p.suffix in (".py", ".html")]
-    chosen = [name for name in serving if name.rpartition("/")[2] not in _NOT_SERVED]
-    for name in sorted({*_SHARED_MODULES, *chosen}):
+    special = {name for names in _KIND_MODULES.values() for name in names}
+    chosen = [name for name in serving if name.rpartition("/")[2] not in _NOT_SERVED and name not in special]
+    for name in sorted({*_SHARED_MODULES, *_KIND_MODULES[kind], *chosen}):
         target = package / SERVER / "mlops_assets" / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target)

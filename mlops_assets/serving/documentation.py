@@ -1,6 +1,6 @@
 """The ``/docs`` page: one self-contained HTML page rendered from a package's OpenAPI document.
 
-The template is ``documentation.html``. Everything in the document is data from an issue or a data set, and is escaped.
+The templates are ``documentation.html`` for tables and ``documentation_boxes.html`` for detectors. Everything in the document is data from an issue or a data set, and is escaped.
 """
 
 from __future__ import annotations
@@ -18,9 +18,26 @@ _SHOWN_CHARACTERS = 60
 
 def documentation_page(document: Mapping[str, Any]) -> str:
     """The page for an OpenAPI document made by ``openapi.openapi_document``."""
-    template = Template((Path(__file__).parent / "documentation.html").read_text(encoding="utf-8"))
     info = document["info"]
     predict = document["paths"]["/invocations"]["post"]
+    told = {
+        "title": escape(info["title"]),
+        "version": escape(info["version"]),
+        "summary": _prose(info["summary"]),
+        "description": _prose(info["description"]),
+    }
+    fields = document["components"]["schemas"]["Row"]["properties"]
+    kind = next(iter(fields.values()))["x-kind"] if fields else ""
+    if kind in _FILES:
+        return _template("documentation_boxes.html").substitute(told, **_of_a_detector(predict, fields, kind))
+    return _template("documentation.html").substitute(told, **_of_a_table(document, predict))
+
+
+def _template(name: str) -> Template:
+    return Template((Path(__file__).parent / name).read_text(encoding="utf-8"))
+
+
+def _of_a_table(document: Mapping[str, Any], predict: Mapping[str, Any]) -> dict[str, str]:
     request = predict["requestBody"]["content"]["application/json"]["examples"]["rows"]["value"]
     response = predict["responses"]["200"]["content"]["application/json"]["example"]
     row_schema = document["components"]["schemas"]["Row"]
@@ -28,17 +45,47 @@ def documentation_page(document: Mapping[str, Any]) -> str:
     fields = "\n".join(_field_row(name, schema, name in required) for name, schema in row_schema["properties"].items())
     one_line = json.dumps(request, ensure_ascii=False).replace("'", "\\u0027")
     curl = f"curl -s {{origin}}/invocations \\\n  -H 'content-type: application/json' \\\n  -d '{one_line}'"
-    return template.substitute(
-        title=escape(info["title"]),
-        version=escape(info["version"]),
-        summary=_prose(info["summary"]),
-        description=_prose(info["description"]),
-        body=escape(json.dumps(request, ensure_ascii=False, indent=2)),
-        answer=escape(json.dumps(response, ensure_ascii=False, indent=2)),
-        curl=escape(curl),
-        fields=fields,
-        max_rows=f"{document['components']['schemas']['Rows']['properties']['rows']['maxItems']:,}",
+    return {
+        "body": escape(json.dumps(request, ensure_ascii=False, indent=2)),
+        "answer": escape(json.dumps(response, ensure_ascii=False, indent=2)),
+        "curl": escape(curl),
+        "fields": fields,
+        "max_rows": f"{document['components']['schemas']['Rows']['properties']['rows']['maxItems']:,}",
+    }
+
+
+#: Kind of a detector's input -> a file of it: how a person calls it, its name in the example, what a browser offers, content type.
+_FILES = {
+    "image": ("a PNG or JPEG file", "image.png", "image/png,image/jpeg", "image/png"),
+    "points": (
+        "a .bin file of float32 x, y, z, reflectance",
+        "cloud.bin",
+        ".bin,application/octet-stream",
+        "application/octet-stream",
+    ),
+}
+
+
+def _of_a_detector(predict: Mapping[str, Any], fields: Mapping[str, Any], kind: str) -> dict[str, str]:
+    response = predict["responses"]["200"]["content"]["application/json"]["example"]
+    what, example, accept, media_type = _FILES[kind]
+    name = next(iter(fields))
+    plain = f"curl -s {{origin}}/invocations -H 'content-type: {media_type}' --data-binary @{example}"
+    several = (
+        f'printf \'{{"rows": [{{"{name}": "%s"}}]}}\' "$(base64 -w0 {example})" |\n'
+        "  curl -s {origin}/invocations -H 'content-type: application/json' --data-binary @-"
     )
+    return {
+        "kind": escape(kind),
+        "file": escape(what),
+        "accept": escape(accept),
+        "media_type": escape(media_type),
+        "answer": escape(json.dumps(response, ensure_ascii=False, indent=2)),
+        "curl": escape(f"{plain}\n{several}"),
+        "field": escape(name),
+        "field_note": escape(fields[name]["description"]),
+        "limits": escape(predict["description"]),
+    }
 
 
 def _prose(text: str) -> str:

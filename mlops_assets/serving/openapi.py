@@ -1,6 +1,7 @@
 """The OpenAPI 3.1 document of one packaged model, generated from its signature.
 
-Describes what ``application`` answers; the page that shows it is in ``documentation``.
+Describes what ``application`` answers; requests and predictions are in ``openapi_rows`` and ``openapi_boxes``, the page that
+shows it all in ``documentation``.
 Source: https://spec.openapis.org/oas/v3.1.0
 """
 
@@ -8,16 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_assets.serving.limits import MAX_ROWS, MAX_STRING_CHARACTERS
-from mlops_assets.serving.package import Examples, ModelMetadata
-from mlops_assets.tasks.interface import InputField, Signature
-
-_JSON_TYPES = {"number": ["number"], "string": ["string"], "timestamp": ["string", "number"]}
+from mlops_assets.serving import openapi_boxes, openapi_rows
+from mlops_assets.serving.package import Examples, ModelMetadata, input_kind
+from mlops_assets.tasks.interface import Signature
 
 
 def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Examples) -> dict[str, Any]:
     """The OpenAPI document as JSON-ready data; equal inputs give equal documents."""
-    row = examples.rows[0] if examples.rows else {field.name: field.example for field in signature.inputs}
+    described = openapi_rows if input_kind(signature) == "rows" else openapi_boxes
     refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}}
     unavailable = {**refused, "description": "No model is loaded"}
     return {
@@ -30,7 +29,7 @@ def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Ex
         },
         "servers": [{"url": "/"}],
         "paths": {
-            "/invocations": {"post": _invocations(signature, metadata, examples, row, refused)},
+            "/invocations": {"post": described.invocations(signature, metadata, examples, refused)},
             "/ping": {
                 "get": {
                     "operationId": "ping",
@@ -53,8 +52,28 @@ def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Ex
                     },
                 }
             },
+            "/drift": {
+                "get": {
+                    "operationId": "drift",
+                    "summary": "How far the latest requests are from the data that the model was trained on",
+                    "responses": {
+                        "200": {
+                            "description": "The index of every watched quantity",
+                            "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Drift"}}},
+                        },
+                        "503": unavailable,
+                    },
+                }
+            },
         },
-        "components": {"schemas": _schemas(signature, metadata)},
+        "components": {
+            "schemas": {
+                **described.schemas(signature, metadata),
+                "Health": _object("status", "model_id", "version", "environment", "digest"),
+                "Drift": _drift_schema(),
+                "Refusal": _refusal_schema(),
+            }
+        },
     }
 
 
@@ -66,136 +85,8 @@ def _description(metadata: ModelMetadata) -> str:
     )
 
 
-def _invocations(
-    signature: Signature, metadata: ModelMetadata, examples: Examples, row: dict[str, Any], refused: dict[str, Any]
-) -> dict[str, Any]:
-    def refusal(text: str) -> dict[str, Any]:
-        return {**refused, "description": text}
-
-    header = ",".join(_cell(field.name) for field in signature.inputs)
-    cells = ",".join(_cell(row.get(field.name)) for field in signature.inputs)
-    return {
-        "operationId": "predict",
-        "summary": f"Predict {signature.target} for one row or many",
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"oneOf": [{"$ref": "#/components/schemas/Rows"}, {"$ref": "#/components/schemas/Row"}]},
-                    "examples": {"rows": {"value": {"rows": [row]}}, "one_row": {"value": row}},
-                },
-                "text/csv": {"schema": {"type": "string"}, "examples": {"one_row": {"value": f"{header}\n{cells}\n"}}},
-            },
-        },
-        "responses": {
-            "200": {
-                "description": "One prediction a row, in the order of the rows",
-                "content": {
-                    "application/json": {
-                        "schema": {"$ref": "#/components/schemas/Predictions"},
-                        "example": {"predictions": [_example_prediction(signature, examples)], "model_version": metadata.version},
-                    }
-                },
-            },
-            "400": refusal("The body is not JSON or CSV; the position is told"),
-            "413": refusal(f"The body is over its size limit, or holds more than {MAX_ROWS:,} rows"),
-            "415": refusal("Another content type than application/json or text/csv"),
-            "422": refusal("A field is unknown, missing, of the wrong type or out of range; every problem names field and row"),
-            "500": refusal("The model failed on a valid request"),
-            "503": refusal("No model is loaded"),
-        },
-    }
-
-
-def _cell(value: Any) -> str:
-    text = "" if value is None else str(value)
-    return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\r\n') else text
-
-
-def _example_prediction(signature: Signature, examples: Examples) -> dict[str, Any]:
-    if not signature.classes:
-        return {"value": examples.values[0] if examples.values else 0.0}
-    if not examples.labels:
-        share = 1 / len(signature.classes)
-        return {"label": signature.classes[0], "probabilities": dict.fromkeys(signature.classes, share)}
-    return {"label": examples.labels[0], "probabilities": dict(zip(signature.classes, examples.probabilities[0], strict=True))}
-
-
-def _schemas(signature: Signature, metadata: ModelMetadata) -> dict[str, Any]:
-    if signature.classes:
-        prediction: dict[str, Any] = {
-            "type": "object",
-            "required": ["label", "probabilities"],
-            "properties": {
-                "label": {"type": "string", "enum": list(signature.classes)},
-                "probabilities": {
-                    "type": "object",
-                    "required": list(signature.classes),
-                    "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in signature.classes},
-                },
-            },
-        }
-    else:
-        prediction = {
-            "type": "object",
-            "required": ["value"],
-            "properties": {"value": {"type": "number", "description": f"predicted {signature.target}"}},
-        }
-    return {
-        "Row": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": [field.name for field in signature.inputs if field.required],
-            "properties": {field.name: _property(field) for field in signature.inputs},
-        },
-        "Rows": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["rows"],
-            "properties": {
-                "rows": {"type": "array", "minItems": 1, "maxItems": MAX_ROWS, "items": {"$ref": "#/components/schemas/Row"}}
-            },
-        },
-        "Prediction": prediction,
-        "Predictions": {
-            "type": "object",
-            "required": ["predictions", "model_version"],
-            "properties": {
-                "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
-                "model_version": {"type": "string", "examples": [metadata.version]},
-            },
-        },
-        "Health": _object("status", "model_id", "version", "environment", "digest"),
-        "Refusal": _refusal_schema(),
-    }
-
-
 def _object(*names: str) -> dict[str, Any]:
     return {"type": "object", "required": list(names), "properties": {name: {"type": "string"} for name in names}}
-
-
-def _property(field: InputField) -> dict[str, Any]:
-    """The JSON Schema of one field; what training saw is description, because other values are accepted too."""
-    kinds = _JSON_TYPES[field.kind] + ([] if field.required else ["null"])
-    schema: dict[str, Any] = {"type": kinds[0] if len(kinds) == 1 else kinds, "x-kind": field.kind}
-    notes = []
-    if field.kind == "timestamp":
-        notes.append("ISO 8601, without a zone UTC; or seconds since 1970-01-01 UTC")
-    if field.kind == "string":
-        schema["maxLength"] = MAX_STRING_CHARACTERS
-    if field.minimum is not None and field.maximum is not None:
-        notes.append(f"seen in training: {field.minimum:,.10g} to {field.maximum:,.10g}")
-    if field.categories:
-        schema["x-categories"] = list(field.categories)
-        shown = ", ".join(field.categories[:12]) + (" …" if len(field.categories) > 12 else "")
-        notes.append(f"seen in training: {shown}; any other value counts as unknown")
-    if not field.required:
-        notes.append("null or absent: imputed")
-    if notes:
-        schema["description"] = "; ".join(notes)
-    if field.example is not None:
-        schema["examples"] = [field.example]
-    return schema
 
 
 def _refusal_schema() -> dict[str, Any]:
@@ -222,3 +113,42 @@ def _refusal_schema() -> dict[str, Any]:
         },
     }
     return {"type": "object", "required": ["error"], "properties": {"error": error}}
+
+
+def _drift_schema() -> dict[str, Any]:
+    words = ["no_reference", "unmeasured", "too_few", "stable", "moderate", "major"]
+    quantity = {
+        "type": "object",
+        "required": ["name", "meaning", "values", "psi", "chance", "verdict", "edges", "reference", "counts"],
+        "properties": {
+            "name": {"type": "string"},
+            "meaning": {"type": "string"},
+            "values": {"type": "integer", "description": "values in the window"},
+            "psi": {"type": ["number", "null"], "description": "population stability index"},
+            "chance": {"type": ["number", "null"], "description": "what the index exceeds by chance once in twenty times"},
+            "verdict": {"type": "string", "enum": words[1:]},
+            "edges": {"type": "array", "items": {"type": "number"}},
+            "reference": {"type": "array", "items": {"type": "integer"}, "description": "counts in training"},
+            "counts": {"type": "array", "items": {"type": "integer"}, "description": "counts in the window"},
+        },
+    }
+    return {
+        "type": "object",
+        "required": ["model_id", "version", "environment", "verdict", "quantities"],
+        "properties": {
+            "model_id": {"type": "string"},
+            "version": {"type": "string"},
+            "environment": {"type": "string"},
+            "verdict": {"type": "string", "enum": words, "description": "the worst of the quantities"},
+            "reason": {"type": "string", "description": "why nothing is measured"},
+            "since": {"type": "string", "description": "when the version became active, UTC"},
+            "frames": {"type": "integer", "description": "frames since then"},
+            "window": {
+                "type": "object",
+                "properties": {"size": {"type": "integer"}, "frames": {"type": "integer"}},
+                "description": "the latest frames, which are compared",
+            },
+            "limits": {"type": "object"},
+            "quantities": {"type": "array", "items": quantity},
+        },
+    }

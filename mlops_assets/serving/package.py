@@ -2,9 +2,9 @@
 
 ::
 
-    model.onnx            raw inputs to predictions in one graph
+    model.onnx            of a table: raw inputs to predictions in one graph; a detector may have further *.onnx beside it
     signature.json        Signature (mlops_assets.tasks.interface)
-    examples.json         Examples: rows of the test split with the native model's predictions
+    examples.json         Examples: rows or frames of the test split with the native model's predictions
     openapi.json          generated from the signature
     Dockerfile            multi-stage, serving side only
     requirements.txt      exact versions of the serving side only
@@ -19,26 +19,35 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, JsonValue
 
 from mlops_assets.errors import IntegrityError
 from mlops_assets.request.schema import Frozen
+from mlops_assets.tasks.interface import Signature
 
 MANIFEST = "manifest.json"
+#: The graph that every package has.
+GRAPH = "model.onnx"
+
+#: What a model reads: rows of a table, one image, or one point cloud.
+InputKind = Literal["rows", "image", "points"]
 
 
 class Examples(Frozen):
     """Rows of the test split and what the native model says of them; the server's own start-up check.
 
     ``rows`` are request objects as a client would send them. For classification ``labels`` are class names and
-    ``probabilities`` (rows x classes); for regression ``values`` holds one number a row.
+    ``probabilities`` (rows x classes); for regression ``values`` holds one number a row; for detection ``boxes`` holds the boxes
+    of each row, as an answer shows them.
     """
 
     rows: tuple[dict[str, JsonValue], ...]
     labels: tuple[str, ...] = ()
     probabilities: tuple[tuple[float, ...], ...] = ()
     values: tuple[float, ...] = ()
+    boxes: tuple[tuple[dict[str, JsonValue], ...], ...] = ()
 
 
 class ModelMetadata(Frozen):
@@ -104,3 +113,22 @@ def verify(folder: Path) -> Manifest:
         if stated.files.get(name) != found.files.get(name):
             raise IntegrityError(f"{folder / name}: expected SHA-256 {stated.files.get(name)}, found {found.files.get(name)}")
     return stated
+
+
+def input_kind(signature: Signature) -> InputKind:
+    """What a model of this signature reads.
+
+    Raises:
+        IntegrityError: an image or a cloud is mixed with other inputs.
+    """
+    kinds = [field.kind for field in signature.inputs]
+    if "image" not in kinds and "points" not in kinds:
+        return "rows"
+    if len(kinds) > 1:
+        raise IntegrityError(f"the signature has the inputs {', '.join(kinds)}; an image or a cloud is served alone")
+    return "image" if kinds[0] == "image" else "points"
+
+
+def graph_names(folder: Path) -> tuple[str, ...]:
+    """Names of the graphs in an export or package folder, in order."""
+    return tuple(sorted(path.name for path in folder.glob("*.onnx") if path.is_file()))

@@ -7,7 +7,6 @@ every convention, are in ``kitti_evaluation``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +14,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from mlops_assets.errors import DataRejected, UserError
+from mlops_assets.tasks.detection.image_boxes import ImageBoxes
 from mlops_assets.tasks.detection.overlap import Floats, boxes_of
+
+__all__ = ["MAX_DETECTIONS", "CocoClass", "CocoEvaluation", "CocoRemark", "ImageBoxes", "RemarkCode", "evaluate_coco"]
 
 #: Detections counted of each image and class, the surest first.
 MAX_DETECTIONS = 100
@@ -24,23 +26,6 @@ _NAMED_AT_MOST = 5
 _SUSPICIOUS, _WELL = 0.1, 0.5
 
 RemarkCode = Literal["no_detections", "class_never_detected", "class_without_ground_truth", "classes_mixed_up"]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageBoxes:
-    """Boxes of one image.
-
-    Attributes:
-        boxes: ``(N, 4)`` left, top, right, bottom [px].
-        classes: ``(N,)`` integers, positions in the list of class names: the first is 0.
-        scores: ``(N,)``, higher is surer; None for ground truth.
-        crowd: ``(N,)`` bool, ground truth that only excuses detections of its class (COCO's ``iscrowd``); None: none is.
-    """
-
-    boxes: Floats
-    classes: NDArray[np.int64]
-    scores: Floats | None = None
-    crowd: NDArray[np.bool_] | None = None
 
 
 class _Frozen(BaseModel):

@@ -51,6 +51,7 @@ YOLOX: Final = Algorithm(
         Hyperparameter("degrees", "float", 10.0, 0, 180),
         Hyperparameter("translate", "float", 0.1, 0, 1),
         Hyperparameter("shear", "float", 2.0, 0, 44),
+        Hyperparameter("affine_probability", "float", 0.0, 0, 1, aliases=("affine_prob",)),
         Hyperparameter("multiscale", "bool", True),
         Hyperparameter("iou_loss", "str", "iou", choices=("iou", "giou")),
         Hyperparameter("score_threshold", "float", 0.01, 0, 1, aliases=("test_conf", "confidence_threshold")),

@@ -17,20 +17,24 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from mlops_assets.tasks.detection2d.letterbox import PADDING, Pixels, Size, letterbox_ratio, letterboxed, resized, scaled_size
 from mlops_assets.tasks.detection2d.settings import STRIDE, YoloxSettings
+
+#: What others need to change images; shapes and the letterbox are ``letterbox``'s, named here for those who read labelled images.
+__all__ = [
+    "IGNORED", "PADDING", "Augmenter", "Boxes", "Pixels", "Sample", "Size", "affine", "affine_matrix", "cut", "epoch_order",
+    "flipped", "generator", "hsv_jittered", "letterbox_ratio", "letterboxed", "letterboxed_sample", "mixup", "mosaic",
+    "multiscale_size", "resized",
+]  # fmt: skip
 
 #: Class of a region about which the labels say nothing: neither an object nor the lack of one is learned there.
 IGNORED: Final = -1
-#: Grey of what lies outside an image.
-PADDING: Final = 114
 #: Changes of hue, saturation and value, at most, of 256 each. Source: YOLOX 0.2; hue 5 of OpenCV's 180.
 _HSV_GAINS: Final = (7.0, 30.0, 30.0)
 #: A moved object stays labelled while at least this share of it is visible, its sides have so many pixels and this ratio at most.
 _VISIBLE, _SIDE, _MIXUP_SIDE, _RATIO = 0.2, 2.0, 5.0, 20.0
 
-Pixels = NDArray[np.uint8]
 Boxes = NDArray[np.float32]
-Size = tuple[int, int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,29 +50,6 @@ class Sample:
     image: Pixels
     boxes: Boxes
     classes: NDArray[np.int64]
-
-
-def resized(image: Pixels, size: Size) -> Pixels:
-    """The image at ``size`` (height, width), bilinear, with the pixels that it loses averaged."""
-    if image.shape[:2] == size:
-        return image
-    return np.asarray(Image.fromarray(image).resize((size[1], size[0]), Image.Resampling.BILINEAR))
-
-
-def letterbox_ratio(shape: Sequence[int], size: Size) -> float:
-    """Scale at which an image of ``shape`` (height, width, …) just fits into ``size``."""
-    return min(size[0] / shape[0], size[1] / shape[1])
-
-
-def letterboxed(image: Pixels, size: Size) -> tuple[Pixels, float]:
-    """The image scaled to fit ``size`` (height, width), in the upper left corner on grey, and the scale."""
-    ratio = letterbox_ratio(image.shape, size)
-    inner = resized(image, _scaled(image.shape, ratio))
-    if inner.shape[:2] == size:
-        return inner, ratio
-    canvas = np.full((*size, 3), PADDING, np.uint8)
-    canvas[: inner.shape[0], : inner.shape[1]] = inner
-    return canvas, ratio
 
 
 def letterboxed_sample(sample: Sample, size: Size) -> Sample:
@@ -145,7 +126,7 @@ def mosaic(samples: Sequence[Sample], size: Size, rng: np.random.Generator) -> S
     boxes, classes = [], []
     for position, sample in enumerate(samples):
         ratio = letterbox_ratio(sample.image.shape, size)
-        piece = resized(sample.image, _scaled(sample.image.shape, ratio))
+        piece = resized(sample.image, scaled_size(sample.image.shape, ratio))
         left = middle_x if position % 2 else middle_x - piece.shape[1]
         top = middle_y if position // 2 else middle_y - piece.shape[0]
         _paste(canvas, piece, left, top)
@@ -161,7 +142,7 @@ def mixup(sample: Sample, other: Sample, rng: np.random.Generator, *, scale: tup
     """
     size = (sample.image.shape[0], sample.image.shape[1])
     ratio = letterbox_ratio(other.image.shape, size) * rng.uniform(*scale)
-    moved = Sample(resized(other.image, _scaled(other.image.shape, ratio)), other.boxes * np.float32(ratio), other.classes)
+    moved = Sample(resized(other.image, scaled_size(other.image.shape, ratio)), other.boxes * np.float32(ratio), other.classes)
     if rng.random() > 0.5:
         moved = flipped(moved)
     left, top = (
@@ -222,11 +203,34 @@ class Augmenter:
         plain = epoch >= settings.epochs - settings.plain_epochs
         composed = not plain and rng.random() < settings.mosaic_probability
         sample = self._mosaic(index, rng, size) if composed else self._read(index)
+        if not composed and not plain:
+            sample = self._single(sample, rng, size)
         if rng.random() < settings.hsv_probability:
             sample = Sample(hsv_jittered(sample.image, rng), sample.boxes, sample.classes)
         if rng.random() < settings.flip_probability:
             sample = flipped(sample)
         return letterboxed_sample(sample, size)
+
+    def _single(self, sample: Sample, rng: np.random.Generator, size: Size) -> Sample:
+        """The changes that belong to mosaics, made to one image: the map as often as asked, MixUp where there are no mosaics."""
+        settings = self._settings
+        if settings.affine_probability and rng.random() < settings.affine_probability:
+            matrix = affine_matrix(
+                rng, size, degrees=settings.degrees, scale=(1.0, 1.0), shear=settings.shear, translate=settings.translate
+            )
+            # the matrix maps the middle of a canvas of twice the size: the image is in the middle of it
+            matrix[:, 2] += matrix[:, :2] @ (size[1] / 2, size[0] / 2)
+            sample = affine(letterboxed_sample(sample, size), matrix, size)
+        if settings.mosaic_probability or not settings.mixup_probability:
+            return sample
+        return self._mixed(letterboxed_sample(sample, size), rng)
+
+    def _mixed(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        settings = self._settings
+        if self._with_objects and len(sample.boxes) and rng.random() < settings.mixup_probability:
+            other = self._with_objects[int(rng.integers(len(self._with_objects)))]
+            return mixup(sample, self._read(other), rng, scale=settings.mixup_scale)
+        return sample
 
     def _mosaic(self, index: int, rng: np.random.Generator, size: Size) -> Sample:
         settings = self._settings
@@ -235,15 +239,7 @@ class Augmenter:
         matrix = affine_matrix(
             rng, size, degrees=settings.degrees, scale=settings.mosaic_scale, shear=settings.shear, translate=settings.translate
         )
-        sample = affine(canvas, matrix, size)
-        if self._with_objects and len(sample.boxes) and rng.random() < settings.mixup_probability:
-            other = self._with_objects[int(rng.integers(len(self._with_objects)))]
-            sample = mixup(sample, self._read(other), rng, scale=settings.mixup_scale)
-        return sample
-
-
-def _scaled(shape: Sequence[int], ratio: float) -> Size:
-    return max(1, int(shape[0] * ratio + 1e-9)), max(1, int(shape[1] * ratio + 1e-9))
+        return self._mixed(affine(canvas, matrix, size), rng)
 
 
 def _paste(canvas: Pixels, piece: Pixels, left: int, top: int) -> None:

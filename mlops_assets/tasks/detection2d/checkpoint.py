@@ -21,7 +21,10 @@ CHECKPOINT: Final = "checkpoint.pt"
 WEIGHTS: Final = "weights.pt"
 _FORMAT: Final = 1
 #: What may differ between the training that wrote a checkpoint and the one that goes on: it does not change the result.
-_FREE: Final = frozenset({"loader_threads", "checkpoint_epochs", "score_threshold", "nms_threshold", "detections"})
+#: Processor threads change its last digits only, and a machine with fewer of them must be able to go on.
+_FREE: Final = frozenset({
+    "cpu_threads", "loader_threads", "checkpoint_epochs", "checkpoint_seconds", "score_threshold", "nms_threshold", "detections",
+})  # fmt: skip
 
 
 def write_whole(path: Path, content: object) -> None:

@@ -225,6 +225,7 @@ def _coco_image(
     if not name or not path.resolve().is_relative_to(folder.resolve()):
         raise DataRejected(f"{annotations} names an image outside of {folder}", field="file_name", given=name)
     boxes, classes = [], []
+    regions: set[tuple[float, float, float, float]] = set()
     try:
         size = (int(entry["height"]), int(entry["width"]))
         for row in rows:
@@ -239,8 +240,12 @@ def _coco_image(
             if category not in numbers:
                 continue
             left, top, width, height = (float(value) for value in row["bbox"])
-            boxes.append((left, top, left + width, top + height))
-            classes.append(IGNORED if row.get("iscrowd") else numbers[category])
+            corners, kind = (left, top, left + width, top + height), IGNORED if row.get("iscrowd") else numbers[category]
+            if kind == IGNORED and corners in regions:
+                continue  # one DontCare is a crowd region of every category
+            regions.update([corners] if kind == IGNORED else [])
+            boxes.append(corners)
+            classes.append(kind)
     except (KeyError, TypeError, ValueError) as error:
         raise DataRejected(f"{annotations}: image {name} has a damaged entry: {type(error).__name__}: {error}") from error
     image = labelled_image(name, path, boxes, classes, size=size)

@@ -1,21 +1,21 @@
 """From images to a network's input, and from its boxes and scores to detections; the same in training and serving.
 
-Plain numpy; only ``predict`` needs torch. Scoring detections against labels is in ``tasks.detection``.
+Plain numpy and Pillow, so that a packaged server can import it; only ``predict`` needs torch. Scoring detections against labels
+is in ``tasks.detection``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.errors import IntegrityError
-from mlops_assets.tasks.detection.coco_evaluation import ImageBoxes
+from mlops_assets.tasks.detection.image_boxes import ImageBoxes
 from mlops_assets.tasks.detection.suppression import suppress
-from mlops_assets.tasks.detection2d.augmentation import Pixels, Size, letterbox_ratio, letterboxed
-from mlops_assets.tasks.detection2d.settings import YoloxSettings
+from mlops_assets.tasks.detection2d.letterbox import Pixels, Size, letterbox_ratio, letterboxed
 
 if TYPE_CHECKING:
     from mlops_assets.tasks.detection2d.model import Yolox
@@ -24,14 +24,36 @@ if TYPE_CHECKING:
 CANDIDATES = 3000
 
 
+class Decoding(Protocol):
+    """What finding detections depends on; ``YoloxSettings`` has it, and so has the server, which has no training settings."""
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Height, width [px] of the network's input."""
+        ...
+
+    @property
+    def score_threshold(self) -> float:
+        """Surer boxes stay, 0 … 1."""
+        ...
+
+    @property
+    def nms_threshold(self) -> float:
+        """Of boxes of a class that overlap by more, the surest stays."""
+        ...
+
+    @property
+    def detections(self) -> int:
+        """Most detections of one image."""
+        ...
+
+
 def network_input(image: Pixels, size: Size) -> NDArray[np.float32]:
     """What the network reads, ``(3, H, W)`` float32 0 … 255 at ``size`` (height, width), of an image ``(h, w, 3)`` uint8, RGB."""
     return letterboxed(image, size)[0].transpose(2, 0, 1).astype(np.float32, order="C")
 
 
-def detections_of(
-    boxes: NDArray[np.float32], scores: NDArray[np.float32], image_size: Size, settings: YoloxSettings
-) -> ImageBoxes:
+def detections_of(boxes: NDArray[np.float32], scores: NDArray[np.float32], image_size: Size, settings: Decoding) -> ImageBoxes:
     """The detections of one image, the surest first, after suppression within each class.
 
     Each box counts for its best class only, as published.
@@ -61,7 +83,7 @@ def detections_of(
     return ImageBoxes(placed[stays], classes[rows][stays].astype(np.int64), best[rows][stays].astype(np.float64))
 
 
-def predict(network: Yolox, images: Iterable[Pixels], settings: YoloxSettings, *, batch_size: int = 8) -> Iterator[ImageBoxes]:
+def predict(network: Yolox, images: Iterable[Pixels], settings: Decoding, *, batch_size: int = 8) -> Iterator[ImageBoxes]:
     """The detections of each image ``(h, w, 3)`` uint8, RGB, in order; images of any sizes, read as they are needed.
 
     The network is used where it is, in evaluation mode and float32, and left in the mode it was in.

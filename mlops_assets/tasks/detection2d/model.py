@@ -309,7 +309,11 @@ class Detector(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Boxes ``(N, A, 4)`` left, top, right, bottom [px] and scores ``(N, A, C)`` of images ``(N, 3, H, W)``, RGB 0 … 255."""
-        raw = self.network(images).float()
+        return self.decoded(self.network(images))
+
+    def decoded(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """``forward`` from raw predictions ``(N, A, 5 + C)`` on, in float32."""
+        raw = raw.float()
         middles = boxes_of(raw, Cells(self.corners, self.strides))
         half = middles[..., 2:] / 2
         boxes = torch.cat((middles[..., :2] - half, middles[..., :2] + half), dim=-1)

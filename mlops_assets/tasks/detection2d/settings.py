@@ -90,6 +90,9 @@ class YoloxSettings(BaseModel):
     degrees: float = Field(default=10.0, ge=0, le=180, description="largest rotation either way")
     translate: float = Field(default=0.1, ge=0, le=1, description="largest shift, share of the side")
     shear: float = Field(default=2.0, ge=0, lt=45, description="largest shear either way [degrees]")
+    affine_probability: float = Field(
+        default=0.0, ge=0, le=1, description="how often an image outside of mosaics is turned, moved and sheared, too"
+    )
     multiscale: tuple[int, int] = Field(default=(-5, 5), description="range added to the height, in steps of 32 px; (0, 0): off")
     multiscale_interval: int = Field(default=10, ge=1, description="steps between two sizes")
     # detection
@@ -108,6 +111,7 @@ class YoloxSettings(BaseModel):
     )
     loader_threads: int = Field(default=2, ge=0, le=128, description="threads that make batches ahead; 0: none")
     checkpoint_epochs: int = Field(default=1, ge=1, description="epochs between two checkpoints")
+    checkpoint_seconds: float = Field(default=300.0, gt=0, description="within an epoch, seconds between two checkpoints")
 
     @model_validator(mode="before")
     @classmethod
@@ -117,8 +121,11 @@ class YoloxSettings(BaseModel):
         values = {**_OF_VARIANT.get(str(given.get("variant", "s")), {}), **given}
         epochs = values.get("epochs", 300)
         if isinstance(epochs, int):
-            values.setdefault("warmup_epochs", max(0, min(_PUBLISHED_WARMUP, epochs // 6)))
-            values.setdefault("plain_epochs", max(0, min(_PUBLISHED_PLAIN, epochs // 5)))
+            given_plain = values.get("plain_epochs")
+            room = epochs - given_plain if isinstance(given_plain, int) else epochs
+            warmup = values.setdefault("warmup_epochs", max(0, min(_PUBLISHED_WARMUP, epochs // 6, room)))
+            room = epochs - warmup if isinstance(warmup, int) else epochs
+            values.setdefault("plain_epochs", max(0, min(_PUBLISHED_PLAIN, epochs // 5, room)))
         return values
 
     @field_validator("input_size")

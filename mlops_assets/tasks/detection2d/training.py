@@ -44,7 +44,7 @@ class Trained:
     Attributes:
         network: the moving average of the weights, in evaluation mode, on the device it was trained on.
         curves: name -> one value an epoch; validation metrics have one for each epoch in which they were measured.
-        seconds: time spent in this process.
+        seconds: time spent, in processes before this one too.
         steps: optimiser steps since the beginning, other processes' included.
         device: ``cpu`` or ``cuda``.
         precision: ``fp32``, ``bf16`` or ``fp16``.
@@ -97,7 +97,7 @@ def train_yolox(
             given=", ".join(dataset.class_names) or "no class",
             next_step="compare the class names with those in the labels",
         )
-    with _reproducible(settings):
+    with reproducible(settings):
         return _train(_Run(dataset, settings, folder), report, text, should_stop, validate, validation_epochs)
 
 
@@ -110,13 +110,15 @@ def _train(
     validation_epochs: int,
 ) -> Trained:
     settings, resumed = run.settings, run.steps
-    started = time.perf_counter()
-    told = -1.0
+    saved, told = time.monotonic(), -1.0
     while run.epoch < settings.epochs:
         for done, of in run.steps_of_epoch():
             if should_stop():
                 run.save()
                 raise ComputeInterrupted(f"the training was stopped after step {run.steps}; it goes on from {run.folder}")
+            if done < of and time.monotonic() - saved >= settings.checkpoint_seconds:
+                run.save()
+                saved = time.monotonic()
             if done < of and time.monotonic() - told >= 1:
                 told = time.monotonic()
                 share = (run.epoch + done / of) / settings.epochs
@@ -128,11 +130,12 @@ def _train(
             metrics.update(measured)
         if run.epoch % settings.checkpoint_epochs == 0 or run.epoch == settings.epochs:
             run.save()
+            saved = time.monotonic()
         report(run.epoch / settings.epochs, text.format(done=run.epoch, total=settings.epochs), metrics)
     return Trained(
         network=run.averaged(),
         curves=run.curves,
-        seconds=time.perf_counter() - started,
+        seconds=run.seconds,
         steps=run.steps,
         device=run.device.type,
         precision=run.precision,
@@ -187,9 +190,11 @@ class _Run:
     folder: Path
     epoch: int = 0
     step: int = 0
+    spent: float = 0.0
     curves: dict[str, list[float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._started = time.perf_counter()
         self.device = device_of(self.settings)
         self.precision = precision_of(self.settings, self.device)
         self.steps_per_epoch = steps_per_epoch(self.dataset, self.settings)
@@ -207,6 +212,11 @@ class _Run:
         self._cells: dict[tuple[int, int], Cells] = {}
         if found is not None:
             self._load(found)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent since the beginning, up to the last checkpoint of a process that was killed."""
+        return self.spent + time.perf_counter() - self._started
 
     @property
     def steps(self) -> int:
@@ -295,6 +305,7 @@ class _Run:
             "scaler": self.scaler.state_dict(),
             "sums": self._sums,
             "curves": self.curves,
+            "seconds": self.seconds,
         }
         write_checkpoint(self.folder, self.settings, self.digest, state)
 
@@ -307,10 +318,11 @@ class _Run:
         self.scaler.load_state_dict(state["scaler"])
         self._sums.copy_(state["sums"])
         self.curves = {name: list(values) for name, values in state["curves"].items()}
+        self.spent = float(state["seconds"])
 
 
 @contextmanager
-def _reproducible(settings: YoloxSettings) -> Iterator[None]:
+def reproducible(settings: YoloxSettings) -> Iterator[None]:
     """Let cuDNN choose only among algorithms that give the same result every time, and set the number of threads for a while."""
     threads = torch.get_num_threads()
     try:

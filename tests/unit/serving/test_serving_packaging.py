@@ -69,13 +69,13 @@ def test_the_openapi_document_is_valid_and_its_examples_are_answered_as_it_says(
     schemas = json.loads(json.dumps(document["components"]["schemas"]).replace("#/components/schemas/", "#/$defs/"))
     answered = Draft202012Validator({"$ref": "#/$defs/Predictions", "$defs": schemas})
     for example in predict["requestBody"]["content"]["application/json"]["examples"].values():
-        answer = json.loads(model.answer_json(json.dumps(example["value"]).encode()).body)
+        answer = json.loads(model.answer("application/json", json.dumps(example["value"]).encode()).body)
         answered.validate(answer)
         shown = predict["responses"]["200"]["content"]["application/json"]["example"]
         assert answer["predictions"][0]["label"] == shown["predictions"][0]["label"]
         assert answer["predictions"][0]["probabilities"] == pytest.approx(shown["predictions"][0]["probabilities"], abs=1e-5)
     csv_example = predict["requestBody"]["content"]["text/csv"]["examples"]["one_row"]["value"]
-    assert json.loads(model.answer_csv(csv_example.encode()).body)["predictions"] == answer["predictions"]
+    assert json.loads(model.answer("text/csv", csv_example.encode()).body)["predictions"] == answer["predictions"]
     row = document["components"]["schemas"]["Row"]
     assert (row["required"], row["additionalProperties"]) == (["年齢"], False)
     assert row["properties"]["joined"]["type"] == ["string", "number", "null"]
@@ -85,7 +85,8 @@ def test_the_openapi_document_is_valid_and_its_examples_are_answered_as_it_says(
 def test_a_regression_package_describes_and_answers_values(tmp_path: Path) -> None:
     package = fabricated.regression_package(tmp_path / "package")
     OpenAPIV31SpecValidator(json.loads((package / "openapi.json").read_text())).validate()
-    assert LoadedModel(package).predict([{"x": 1.5}, {"x": -2}]) == [{"value": 3.0}, {"value": -4.0}]
+    answer = LoadedModel(package).answer("application/json", b'{"rows": [{"x": 1.5}, {"x": -2}]}')
+    assert json.loads(answer.body)["predictions"] == [{"value": 3.0}, {"value": -4.0}]
 
 
 def test_the_page_shows_every_field_and_runs_no_markup_of_the_data(tmp_path: Path) -> None:

@@ -1,0 +1,82 @@
+"""Requests of detectors: one bare file, or JSON with one or several frames. What a file holds is in ``images`` and ``clouds``."""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Any, Final
+
+from mlops_assets.serving.inputs import decode_json
+from mlops_assets.serving.limits import MAX_FRAMES
+from mlops_assets.serving.refusal import InputProblem, InputRefused, echo
+
+
+def refused(status: int, code: str, message: str, **details: Any) -> InputRefused:
+    """A refusal with one problem."""
+    return InputRefused(status, [InputProblem(code, message, **details)])
+
+
+def frames_of(media_type: str, body: bytes, field: str) -> list[Any]:
+    """What stands for each frame of a request: bytes of a bare file, or whatever JSON has in ``field`` of each row.
+
+    Raises:
+        InputRefused: 400 for what is no JSON, 413 for too many frames, 422 for rows of another shape.
+    """
+    if media_type != JSON:
+        if not body:
+            raise refused(422, "empty", "the body is empty", field=field, row=0, given="0 bytes", allowed="the bytes of one file")
+        return [body]
+    rows, strict = decode_json(body)
+    shape = f'{{"rows": [{{"{field}": …}}, …]}} or one {{"{field}": …}}'
+    if not strict:
+        raise refused(400, "json", "the body is not strict JSON: it holds NaN, Infinity or half a character", allowed=shape)
+    if not 0 < len(rows) <= MAX_FRAMES:
+        status, code = (413, "too_many_rows") if rows else (422, "empty")
+        raise refused(status, code, f"{len(rows):,} rows in one request", given=len(rows), allowed=f"1 to {MAX_FRAMES} rows")
+    problems = [problem for number, row in enumerate(rows) for problem in _row_problems(number, row, field, shape)]
+    if problems:
+        raise InputRefused(422, problems)
+    return [row[field] for row in rows]
+
+
+JSON: Final = "application/json"
+
+
+def _row_problems(number: int, row: Any, field: str, shape: str) -> Sequence[InputProblem]:
+    if type(row) is not dict:
+        return [InputProblem("shape", f"row {number} is not an object", row=number, given=echo(row), allowed=shape)]
+    problems = []
+    for name, value in row.items():
+        if name == field:
+            continue
+        near = bool(get_close_matches(name.casefold(), [field], n=1, cutoff=0.6))
+        text = f"the model has no field {echo(name)!r}" + (f"; did you mean {field!r}?" if near else "")
+        problems.append(
+            InputProblem(
+                "unknown_field", text, field=echo(name), row=number, given=echo(value), allowed=field,
+                did_you_mean=field if near else None,
+            )
+        )  # fmt: skip
+    if row.get(field) is None:
+        problems.append(InputProblem("required", f"row {number} has no {field!r}", field=field, row=number, allowed=shape))
+    return problems
+
+
+def base64_bytes(text: str, row: int, field: str) -> bytes:
+    """The bytes that ``text`` stands for.
+
+    Raises:
+        InputRefused: 422, it is not base64, or stands for nothing.
+    """
+    try:
+        content = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        hint = "; leave out everything up to the comma" if text.startswith("data:") else ""
+        message = f"field {field!r} of row {row} is not base64: {str(error).lower()}{hint}"
+        raise refused(422, "base64", message, field=field, row=row, given=echo(text), allowed="standard base64") from error
+    if not content:
+        raise refused(
+            422, "empty", f"field {field!r} of row {row} is empty", field=field, row=row, given="", allowed="base64 of a file"
+        )
+    return content
