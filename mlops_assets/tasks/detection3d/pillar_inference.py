@@ -18,7 +18,7 @@ from mlops_assets.tasks.detection3d.pillar_decoding import LidarDetections, deco
 from mlops_assets.tasks.detection3d.pillar_samples import PillarMaker, Pillars
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 
-PILLAR_GRAPH, CANVAS_GRAPH, SETTINGS = "pillars.onnx", "backbone.onnx", "pointpillars.json"
+PILLAR_GRAPH, CANVAS_GRAPH, SETTINGS = "pillars.onnx", "model.onnx", "pointpillars.json"
 #: Outputs of the second graph, in this order: (1, A * classes, H, W), (1, A * 7, H, W), (1, A * 2, H, W).
 OUTPUTS = ("class_logits", "box_residuals", "direction_logits")
 

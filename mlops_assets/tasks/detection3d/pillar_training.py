@@ -21,6 +21,7 @@ import torch
 from torch import nn
 
 from mlops_assets.errors import ComputeError, DataRejected, TrainingStopped
+from mlops_assets.request.vocabulary import Language
 from mlops_assets.tasks.detection3d.pillar_checkpoints import (
     CHECKPOINT,
     Checkpoint,
@@ -34,10 +35,14 @@ from mlops_assets.tasks.detection3d.pillar_samples import FrameSource, PillarBat
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.pointpillars import HeadOutputs, PointPillars, build_pointpillars
 from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
+from mlops_assets.tasks.detection3d.words import PROGRESS as WORDS
 from mlops_assets.tasks.interface import ProgressReporter
 
 Augment = Callable[[TrainingFrame, np.random.Generator], TrainingFrame]
 """Makes another frame of one, see ``augmentation``; everything random comes from the generator given."""
+
+Validate = Callable[[PointPillars], Mapping[str, float]]
+"""Measures the network as it stands after an epoch; it must leave the network's mode and statistics as they were."""
 
 #: The learning rate starts at the highest / 10 and ends at the highest / 10,000; momentum runs the other way.
 #: Source: OpenPCDet's adam_onecycle with its PointPillars configuration.
@@ -75,15 +80,18 @@ def train_pointpillars(
     report: ProgressReporter,
     *,
     augment: Augment | None = None,
+    validate: Validate | None = None,
     data_version: str = "",
     checkpoints: Path | None = None,
     stop: Callable[[], bool] | None = None,
+    language: Language = "en",
 ) -> TrainedPillars:
     """Train a detector on ``frames`` and write its model file into ``folder``.
 
     A checkpoint in ``checkpoints`` (``folder`` where not given) is continued. When ``stop`` answers True, or ``report``
     raises ``TrainingStopped``, a checkpoint is written before the error goes on; on any other interruption the last one
-    stands. The checkpoint is removed once the model is written.
+    stands. The checkpoint is removed once the model is written; one in ``checkpoints`` stays for whoever keeps that folder to
+    remove: a caller that is killed after this function has returned then need not train again.
 
     Args:
         frames: read from ``settings.workers`` threads.
@@ -91,9 +99,11 @@ def train_pointpillars(
         folder: for the model; made if missing.
         report: called between steps, about once a second, with the fraction done, a line, and the latest losses.
         augment: what is done to a frame before each use.
+        validate: called after every epoch; its numbers become further curves.
         data_version: of the frames; a checkpoint of other data is refused.
         checkpoints: folder for the checkpoint, kept across restarts.
         stop: asked between steps.
+        language: of the lines that are reported.
 
     Raises:
         DataRejected: there is no frame, or a frame cannot be used.
@@ -107,17 +117,25 @@ def train_pointpillars(
     run = _Run.begin(frames, settings, checkpoints or folder, data_version)
     folder.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()
-    report(run.fraction, f"step {run.step}/{run.total} on {run.device}", {})
+    words = WORDS[language]
+    report(run.fraction, words["begin"].format(step=run.step, total=run.total, device=run.device), {})
+
+    def told() -> None:
+        epoch = min(settings.epochs, run.step // run.steps_per_epoch + 1)
+        line = words["step"].format(epoch=epoch, epochs=settings.epochs, step=run.step, total=run.total)
+        report(run.fraction, line, run.latest())
+
     try:
-        _train(run, frames, settings, report, augment, stop)
-        report(1.0, "measuring the statistics of batch normalisation", {})
+        _train(run, frames, settings, told, augment, validate, stop)
+        report(1.0, words["norms"], run.latest())
         _measure_norms(run, frames, settings, augment)
     except TrainingStopped:
         run.save()
         raise
     model = write_model(folder, run.model, settings)
-    run.checkpoint.unlink(missing_ok=True)
-    report(1.0, f"step {run.total}/{run.total}", {name: values[-1] for name, values in run.curves.items()})
+    if checkpoints is None:
+        run.checkpoint.unlink(missing_ok=True)
+    report(1.0, words["done"].format(total=run.total), run.latest())
     return TrainedPillars(model, run.total, time.monotonic() - started, run.curves)
 
 
@@ -240,22 +258,26 @@ class _Run:
     def latest(self) -> dict[str, float]:
         """Mean losses of the epoch so far, of the whole one at its end."""
         done = self.step % self.steps_per_epoch * self.settings.batch_size
+        ended = {name: values[-1] for name, values in self.curves.items() if values}
         if done:
-            return {name: total / done for name, total in zip(LOSSES, self.sums, strict=True)}
-        return {name: values[-1] for name, values in self.curves.items()}
+            return ended | {name: total / done for name, total in zip(LOSSES, self.sums, strict=True)}
+        return ended
 
-    def end_epoch(self, frames: int) -> None:
+    def end_epoch(self, frames: int, validate: Validate | None) -> None:
         for name, total in zip(LOSSES, self.sums, strict=True):
             self.curves[name].append(total / frames)
         self.sums = [0.0] * len(LOSSES)
+        for name, value in (validate(self.model) if validate is not None else {}).items():
+            self.curves.setdefault(name, []).append(value)
 
 
 def _train(
     run: _Run,
     frames: FrameSource,
     settings: PillarSettings,
-    report: ProgressReporter,
+    tell: Callable[[], None],
     augment: Augment | None,
+    validate: Validate | None,
     stop: Callable[[], bool] | None,
 ) -> None:
     run.model.train()
@@ -267,14 +289,14 @@ def _train(
             for batch in samples.batches(epoch, batches[run.step - epoch * run.steps_per_epoch :]):
                 run.advance(batch)
                 if run.step == (epoch + 1) * run.steps_per_epoch:
-                    run.end_epoch(len(frames))
+                    run.end_epoch(len(frames), validate)
                 now = time.monotonic()
                 if run.step == run.total or now - saved >= settings.checkpoint_seconds:
                     run.save()
                     saved = time.monotonic()
                 if run.step == run.total or now - told >= REPORT_SECONDS:
                     told = now
-                    report(run.fraction, f"epoch {epoch + 1}/{settings.epochs}, step {run.step}/{run.total}", run.latest())
+                    tell()
                 if stop is not None and run.step < run.total and stop():
                     raise TrainingStopped(f"stopped at step {run.step} of {run.total}; it can be continued from there")
 
