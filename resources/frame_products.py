@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: Part of the version of a product; raised whenever the same shard and settings would give another one.
 COCO_FORMAT, PICTURES_FORMAT = "coco-1", "pictures-1"
 BIRDS_EYE_VIEW, CAMERA, POINTS_PER_VOXEL = "birds_eye_view.png", "image_with_boxes.png", "points_per_voxel.png"
+#: Every frame that is done is a debug record here: how a terminal in the same process shows what a step is at.
+PROGRESS_LOGGER = "mlops.frames"
 _SHOWN_DIGITS = 16
 
 SummaryT = TypeVar("SummaryT", bound=Frozen)

@@ -5,6 +5,7 @@ A shard does not belong to a model line. It is made once for a version of a data
 ``resources.shards`` and ``resources.frame_products``; here is what Dagster shows of it.
 """
 
+import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,7 @@ from resources.frame_products import (
     CAMERA,
     COCO_FORMAT,
     POINTS_PER_VOXEL,
+    PROGRESS_LOGGER,
     FrameProducts,
     Made,
     SummaryT,
@@ -48,6 +50,7 @@ FRAMES_CHECK = "files_readable"
 SECONDS_BETWEEN_LINES = 5.0
 """A run of 200 frames leaves a few lines in the log of events, not 200."""
 _MEGABYTE = 1_000_000
+_PROGRESS = logging.getLogger(PROGRESS_LOGGER)
 
 
 class VoxelConfig(Config):
@@ -109,9 +112,10 @@ class ShardStep:
         self._said = time.monotonic()
 
     def told(self, what: str) -> Told:
-        """Progress as lines of the run's log, every few seconds and at the end."""
+        """Progress as lines of the run's log, every few seconds and at the end; all of it for whoever listens in this process."""
 
         def told(fraction: float, text: str) -> None:
+            _PROGRESS.debug("%s: %s", what, text)
             if fraction >= 1 or time.monotonic() - self._said >= SECONDS_BETWEEN_LINES:
                 self._said = time.monotonic()
                 self._context.log.info(f"{what} of {self._context.partition_key}: {text}")
