@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from pydantic import Field
 
 from mlops_assets.code_version import code_version, environment_versions
-from mlops_assets.data.cleaning import prepare_dataset
+from mlops_assets.data.dataset import DatasetVersion
+from mlops_assets.data.forms import form_of
 from mlops_assets.errors import UserError
 from mlops_assets.reports.record import Phase, PhaseState
 from mlops_assets.request.schema import Frozen
+from mlops_assets.request.task_types import ANY_TASK_METRICS
 from mlops_assets.tasks.interface import task_for
 from resources.board import ProgressEvent
 from resources.compute import TrainingJob
@@ -85,8 +88,16 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
             folder.mkdir(parents=True)
         tell("data", "running")
         source = platform.catalogue.folder(record.dataset.dataset_id, record.dataset.version)
-        prepared = prepare_dataset(
-            source, request, record.dataset.target, folders["dataset"], memory_limit=platform.settings.memory_limit
+        version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
+        prepared = form_of(version).prepare(
+            source,
+            request,
+            record.dataset.target,
+            folders["dataset"],
+            now=datetime.now(UTC),
+            memory_limit=platform.settings.memory_limit,
+            shard=lambda number: platform.shards.frames(version, number)[0],
+            told=lambda fraction, text: show(ProgressEvent(training_id, "data", "running", fraction, text, {})),
         )
         tell("data", "done", prepared.digest[:12])
         tell("features", "running")
@@ -117,7 +128,9 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
     return Reproduction(
         training_id=training_id,
         comparisons=tuple(
-            Comparison(metric=name, recorded=value, reproduced=now.get(name)) for name, value in record.metrics.items()
+            Comparison(metric=name, recorded=value, reproduced=now.get(name))
+            for name, value in record.metrics.items()
+            if name not in ANY_TASK_METRICS  # times, which no two runs share
         ),
         same_data=prepared.digest == record.dataset.digest,
         same_features=features.digest == record.feature_digest,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
@@ -131,7 +132,8 @@ class ObjectStore:
         """Upload a folder under ``prefix``, its manifest last; only then is it visible to ``checkout``.
 
         Published folders are immutable: if ``prefix`` already has a manifest, that one is returned and nothing is
-        written. Files of an earlier attempt that never got its manifest are replaced.
+        written. Files of an earlier attempt that never got its manifest are replaced. A file without write permission
+        will not change any more: where the store is a folder of the same disk it is linked, and takes no second place.
         """
         import obstore
 
@@ -141,7 +143,8 @@ class ObjectStore:
         manifest = make_manifest(folder)
         self._sweep(prefix)
         for name in manifest.files:
-            obstore.put(self._backend, f"{prefix}/{name}", folder / name)
+            if self._root is None or not _linked(folder / name, self._root / prefix / name):
+                obstore.put(self._backend, f"{prefix}/{name}", folder / name)
         if not self.create(f"{prefix}/{MANIFEST}", manifest.model_dump_json(indent=1).encode()):
             winner = self.manifest(prefix)
             if winner is None or winner.files != manifest.files:
@@ -209,3 +212,20 @@ class ObjectStore:
                     out.write(block)
         except FileNotFoundError as error:
             raise NotFound("no such object in the store", field="key", given=key) from error
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether ``target`` has become another name of ``source``, which only files that are final can have.
+
+    A link appears whole or not at all. What lies at ``target`` from an earlier attempt is taken away first; its folder has no
+    manifest yet, so nobody reads it.
+    """
+    if source.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, a file system without links, or another writer was faster: it is written as any other
+        return False
+    return True
