@@ -40,7 +40,7 @@ class TerminalProgress:
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             # Dagster sends a step's standard error into its compute log; the terminal is reached through a copy.
-            self._terminal = _copy_of_standard_error()
+            self._terminal = copy_of_standard_error()
             self._console = Console(file=self._terminal, highlight=False)
             self._bar = Progress(
                 SpinnerColumn(),
@@ -96,7 +96,8 @@ class TerminalProgress:
                 self._console.print(line, no_wrap=True, overflow="ellipsis")
 
 
-def _copy_of_standard_error() -> TextIO:
+def copy_of_standard_error() -> TextIO:
+    """Standard error as it is now, for lines that go to the terminal whatever becomes of the original."""
     try:
         return os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8", errors="replace")
     except io.UnsupportedOperation:  # standard error is not a file, e.g. in a notebook

@@ -10,13 +10,15 @@ from dagster import (
     resource,
 )
 
+from jobs.frame_jobs import kitti_shards_job
 from jobs.line_jobs import line_jobs
-from mlops_assets.assets import data, endpoint, evaluation, features, model, package, request
+from mlops_assets.assets import data, endpoint, evaluation, features, frames, model, package, request
 from resources.artifacts import ArtifactIOManager
 from resources.platform import Platform
 from sensors.issues import issue_sensors
 from sensors.notifications import notification_sensor
 from sensors.pushes import push_sensors
+from sensors.shards import shard_sensor
 
 
 @resource(description="All doors to the outside, from the settings in force when a run starts.")
@@ -32,9 +34,9 @@ def artifact_io_manager(context: InitResourceContext) -> IOManager:
 
 
 defs = Definitions(
-    assets=load_assets_from_modules([request, data, features, model, evaluation, package, endpoint]),
-    jobs=line_jobs,
-    sensors=[*issue_sensors(line_jobs), *push_sensors(line_jobs), notification_sensor],
+    assets=load_assets_from_modules([request, data, features, model, evaluation, package, endpoint, frames]),
+    jobs=[*line_jobs, kitti_shards_job],
+    sensors=[*issue_sensors(line_jobs), *push_sensors(line_jobs), notification_sensor, shard_sensor],
     resources={"platform": platform_resource, "artifacts": artifact_io_manager},
     executor=in_process_executor,  # the heavy part of the chain is a training process of its own
 )

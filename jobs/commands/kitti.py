@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ import click
 from jobs.command_line import Commands, Unsuccessful, answers, cli
 
 if TYPE_CHECKING:
+    from jobs.shard_runs import ShardRuns, ShardState
     from mlops_assets.data.kitti.check import CopyReport
 
 _SHOWN = 5
@@ -39,7 +40,7 @@ _TITLES = {
 
 @cli.group("kitti", cls=Commands)
 def kitti() -> None:
-    """Check KITTI copies and generate small ones."""
+    """Check KITTI copies, generate small ones, and make the shards of registered ones."""
 
 
 @kitti.command("check")
@@ -110,6 +111,70 @@ def generate(
     return world.model_dump(mode="json") | {"path": path}, f"{made} in {path}, seed {seed}\nnext: mlops kitti check {path}"
 
 
+@kitti.command("shards")
+@click.argument("name")
+@click.option("--make", is_flag=True, help="Make frames, voxels and COCO files of the shards, in this process.")
+@click.option("--shard", "chosen", type=int, multiple=True, metavar="N", help="Only this shard; may be repeated.")
+@answers
+def shards(name: str, make: bool, chosen: tuple[int, ...], quiet: bool) -> Any:
+    """List the shards of the registered KITTI copy NAME, each a partition of the assets in the UI.
+
+    With --make they are made by the same job as in the UI; what is made already is reused, and an interrupted call goes
+    on where it was. A damaged file keeps its own frame out and no other.
+    """
+    from jobs.instance import open_instance
+    from jobs.shard_runs import ShardRuns
+    from resources.platform import Platform
+
+    platform = Platform()
+    with open_instance(platform.home) as instance:
+        runs = ShardRuns(platform, instance, name)
+        numbers = runs.chosen(chosen)
+        states = runs.make(numbers, quiet=quiet) if make else runs.states(numbers)
+    text = describe_shards(runs, states)
+    data = {
+        "dataset": runs.version.dataset_id,
+        "version": runs.version.version,
+        "shards": [state.model_dump(mode="json") for state in states],
+    }
+    if any(state.outcome == "failed" for state in states):
+        raise Unsuccessful(data, text)
+    return data, text
+
+
+def describe_shards(runs: ShardRuns, states: Sequence[ShardState]) -> str:
+    """Shards for the terminal, within 80 columns."""
+    from jobs.terminal import table
+
+    first = runs.keys[0].rpartition("-")[0] if runs.keys else "none"
+    lines = [
+        *_wrapped(f"{runs.version.dataset_id} {runs.version.version}: {len(runs.keys):,} shards", ""),
+        *_wrapped(f"partitions {first}-0000 …", ""),
+        "",
+    ]
+    rows = [
+        (
+            f"{state.shard:04d}",
+            state.outcome or ("-" if state.frames is None else "made"),
+            *("-" if value is None else f"{value:,}" for value in (state.frames, state.objects)),
+            "-" if state.bytes is None else f"{state.bytes / 1e6:,.1f} MB",
+            "-" if state.frames is None else f"{len(state.damaged):,}",
+            "made" if state.voxels else "-",
+            "made" if state.coco else "-",
+        )
+        for state in states
+    ]
+    lines.append(table(("shard", "state", "frames", "objects", "size", "damaged", "voxels", "coco"), rows))
+    for state in states:
+        for file in state.damaged[:_SHOWN]:
+            lines += _wrapped(f"{file.key}: {file.reason}")
+        if len(state.damaged) > _SHOWN:
+            lines.append(f"    … and {len(state.damaged) - _SHOWN:,} more in {state.shard:04d} (--json lists all)")
+        if state.error is not None:
+            lines += _wrapped(f"{state.shard:04d} failed: {' '.join(state.error.split())}")
+    return "\n".join(lines)
+
+
 def describe(report: CopyReport) -> str:
     """A report for the terminal, within 80 columns."""
     from jobs.terminal import table
@@ -150,10 +215,10 @@ def describe(report: CopyReport) -> str:
     return "\n".join(lines)
 
 
-def _wrapped(text: str) -> list[str]:
+def _wrapped(text: str, indent: str = "    ") -> list[str]:
     import textwrap
 
-    return textwrap.wrap(_plain(text), 78, initial_indent="    ", subsequent_indent="      ")
+    return textwrap.wrap(_plain(text), 78, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def _plain(text: str) -> str:

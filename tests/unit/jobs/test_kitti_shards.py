@@ -1,0 +1,64 @@
+"""`mlops kitti shards`: what a person types, reads and gets as an exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import jobs.commands  # noqa: F401
+from jobs.command_line import cli
+from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
+from resources.platform import Platform
+from tests.standins.folder_shards import FolderShards, generated, published
+
+
+@pytest.fixture
+def world(tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> DatasetVersion:
+    monkeypatch.setattr(Platform, "shards", property(FolderShards), raising=False)
+    return published(platform, generated(tmp_path / "world", 6), shards=2)
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["kitti", "shards", *arguments])
+
+
+def test_shards_are_listed_made_and_found_again_within_80_columns(platform: Platform, world: DatasetVersion) -> None:
+    cloud = Path(world.entry.source) / "training/velodyne/000004.bin"
+    cloud.write_bytes(cloud.read_bytes()[:-5])
+    listed = run("streets")
+    assert listed.exit_code == 0, listed.output
+    assert "2 shards" in listed.stdout and "partitions streets-8f3c2a1b-0000 …" in listed.stdout
+    made = run("streets", "--make", "--shard", "1")
+    assert made.exit_code == 0, made.output
+    assert "made    streets-8f3c2a1b-0001" in made.stderr
+    assert "training/velodyne/000004.bin" in made.stdout
+    again = json.loads(run("streets", "--make", "--json").stdout)
+    assert [shard["outcome"] for shard in again["shards"]] == ["made", "reused"]
+    assert [shard["frames"] for shard in again["shards"]] == [3, 2]
+    assert again["shards"][1]["damaged"][0]["key"] == "training/velodyne/000004.bin"
+    assert all(shard["voxels"] and shard["coco"] for shard in again["shards"])
+    for result in (listed, made, run("streets")):
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+def test_a_shard_that_fails_is_told_and_does_not_hold_up_the_others(platform: Platform, world: DatasetVersion) -> None:
+    (Path(world.entry.source) / "training/label_2/000000.txt").write_text("Car 0 0 nonsense\n")
+    result = run("streets", "--make", "--json")
+    assert result.exit_code == 1
+    states = json.loads(result.stdout)["shards"]
+    assert [state["outcome"] for state in states] == ["failed", "made"]
+    assert "000000.txt" in states[0]["error"]
+    assert "0000 failed: " in result.stderr and max(map(len, result.stderr.splitlines())) <= 80
+
+
+def test_what_has_no_shards_is_refused(platform: Platform, world: DatasetVersion) -> None:
+    assert run("nothing").exit_code == 2
+    beyond = run("streets", "--shard", "2")
+    assert beyond.exit_code == 2 and "allowed: 0 … 1" in beyond.stderr
+    (Path("rows.csv")).write_text("a,b\n" + "".join(f"{n},{n % 2}\n" for n in range(40)))
+    platform.catalogue.add(CatalogueEntry(dataset_id="rows", source="rows.csv", target="b"))
+    table = run("rows")
+    assert table.exit_code == 2 and "is a table" in table.stderr
