@@ -99,6 +99,14 @@ class Catalogue:
         """Ids of all registered datasets, the bundled ones included."""
         return sorted({*self._store.children("datasets"), *BUNDLED})
 
+    def registered(self, dataset_id: str) -> DatasetVersion:
+        """The current version of a dataset as it stands; nothing is registered to find it.
+
+        Raises:
+            NotFound: nothing of that name has been registered yet.
+        """
+        return DatasetVersion.model_validate_json(self._store.get(f"datasets/{dataset_id}/current.json"))
+
     def current(self, dataset_id: str) -> DatasetVersion:
         """The current version of a dataset; a bundled one is registered on first use.
 
@@ -107,7 +115,7 @@ class Catalogue:
         """
         if re.fullmatch(DATASET_ID_PATTERN, dataset_id):
             try:
-                return DatasetVersion.model_validate_json(self._store.get(f"datasets/{dataset_id}/current.json"))
+                return self.registered(dataset_id)
             except NotFound:
                 if dataset_id in BUNDLED:
                     return self.add(BUNDLED[dataset_id])

@@ -18,10 +18,11 @@ from mlops_assets.request.adjustment import adjusted
 from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest, decide
 from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.plan import Plan
-from mlops_assets.request.planner import make_plan
+from mlops_assets.request.planner import make_plan, unsuitable_form
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.tasks.interface import Algorithm, installed_tasks, task_for
 from resources.impact import estimate_for
+from resources.installed import gpu_is_there, install_command, missing_extras
 from resources.ledger import Refusal, new_training_id, now
 from resources.tracker import Issue, Reaction
 
@@ -35,7 +36,14 @@ TRIGGER_LABEL = "mlops:train"
 
 
 #: Problems that only a request without any other shows.
-FOUND_LATE = ("dataset_not_registered", "algorithm_not_available")
+FOUND_LATE = (
+    "dataset_not_registered",
+    "algorithm_not_available",
+    "algorithm_needs_extra",
+    "wrong_form",
+    "missing_parts",
+    "unlabelled_class",
+)
 
 #: Why a command that approves is refused, for the terminal; threads have their own sentences.
 DENIED = {
@@ -286,7 +294,12 @@ class FrontDesk:
                 problems.append(
                     Problem("dataset_id", "dataset_not_registered", request.dataset.dataset_id, tuple(error.allowed), near)
                 )
-        if found is None or version is None:
+        elif found is not None and found[1].form != version.form:
+            raise self._unsuitable(request, version, found[1])
+        needed = missing_extras(found[1]) if found is not None else ()
+        if needed:
+            problems.append(Problem("algorithm", "algorithm_needs_extra", request.algorithm, (install_command(needed),)))
+        if found is None or version is None or problems:
             raise RequestInvalid(problems)
         return make_plan(
             request,
@@ -294,9 +307,22 @@ class FrontDesk:
             code_version(),
             task=found[0],
             algorithm=found[1],
-            resources={"compute": "local", "processors": _processors()},
+            resources={"compute": "local", "processors": _processors(), **_gpu(found[1])},
             cost_cap_usd=self._cost_cap(request),
         )
+
+    def _unsuitable(self, request: TrainingRequest, version: DatasetVersion, algorithm: Algorithm) -> RequestInvalid:
+        """The refusal of an algorithm on data of another form, with the datasets and algorithms that would go together."""
+        datasets = []
+        for name in self._platform.catalogue.names():
+            try:
+                known = self._platform.catalogue.registered(name)
+            except NotFound:
+                continue
+            if known.form == algorithm.form:
+                datasets.append(name)
+        algorithms = [offered.name for offered in _offered() if offered.form == version.form]
+        return unsuitable_form(request, version, algorithm, algorithms=algorithms, datasets=datasets)
 
     def _cost_cap(self, request: TrainingRequest) -> float | None:
         caps = [cap for cap in (request.max_cost_usd, self._platform.settings.cost_cap_usd) if cap is not None]
@@ -376,6 +402,11 @@ class FrontDesk:
 
 def _offered() -> list[Algorithm]:
     return [algorithm for task in installed_tasks().values() for algorithm in task.algorithms]
+
+
+def _gpu(algorithm: Algorithm) -> dict[str, JsonValue]:
+    """Whether a GPU is there, of those algorithms that would use one: plans of the others are the same with and without it."""
+    return {"gpu": True} if any(extra == "deep" for _, extra in algorithm.requires) and gpu_is_there() else {}
 
 
 def _processors() -> int:

@@ -72,6 +72,7 @@ KEYS: Final[dict[str, str]] = {
     "variant": "variant",
     **_PREPROCESSING,
     "augmentation": "preprocessing.augmentation",
+    "input_size": "preprocessing.input_size",
     "hyperparameters": "hyperparameters",
     "hpo_enabled": "search.enabled",
     "hpo_config.enabled": "search.enabled",

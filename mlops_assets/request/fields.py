@@ -58,6 +58,8 @@ AUTO: Final = "auto"
 _TRUE: Final = frozenset({"true", "yes", "on"})
 _FALSE: Final = frozenset({"false", "no", "off"})
 _LENGTHS: Final = {"dataset.uri": 1024}
+#: Lists of plain names, that people also write as one value with commas.
+_LISTS_IN_ONE: Final = frozenset({"preprocessing.augmentation", "dataset.classes"})
 
 
 class Invalid:
@@ -172,8 +174,15 @@ def read_value(node: Node, field: str, path: Path, log: ProblemLog) -> Any:
 
 
 def list_from(leaf: Leaf, field: str) -> Items:
-    """A list written as one value: ``recall, precision`` where words are expected, else the value as its only item."""
-    parts = re.split("[,、，]", leaf.text) if field_type(field).choices else [leaf.text]
+    """A list written as one value: ``recall, precision`` where words are expected, else the value as its only item.
+
+    Two numbers are also written ``640x640``.
+    """
+    parts = [leaf.text]
+    if field_type(field).choices or field in _LISTS_IN_ONE:
+        parts = re.split("[,、，]", leaf.text)
+    if field == "preprocessing.input_size":
+        parts = re.split("[,、，x×]", leaf.text.lower())
     return Items(leaf.line, [Leaf(part.strip(), leaf.plain, leaf.line) for part in parts if part.strip()])
 
 

@@ -13,6 +13,12 @@ from typing import Any, Final
 from pydantic import JsonValue, ValidationError
 
 from mlops_assets.errors import RequestInvalid
+from mlops_assets.request.algorithm_settings import (
+    checked_augmentations,
+    checked_input_size,
+    checked_variant,
+    offers_settings,
+)
 from mlops_assets.request.correction import corrected_block
 from mlops_assets.request.dialects import (
     FIELDS_OF_TASKS,
@@ -24,13 +30,13 @@ from mlops_assets.request.dialects import (
     first_name,
     keys_below,
 )
-from mlops_assets.request.fields import INVALID, TEXT_LENGTH, Invalid, field_type, list_from, read_choice, read_value
+from mlops_assets.request.fields import INVALID, TEXT_LENGTH, Invalid, field_type, list_from, normal, read_choice, read_value
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.issue_text import MAX_BYTES, request_blocks, to_ascii_syntax, with_plain_lines
 from mlops_assets.request.language import detect_language
 from mlops_assets.request.problems import Path, ProblemLog, dotted, nearest
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.request.task_types import FRACTIONS, gate_metric, inferred_task_type, metrics_of, model_line, slug
+from mlops_assets.request.task_types import FRACTIONS, PERCENTS, gate_metric, inferred_task_type, metrics_of, model_line, slug
 from mlops_assets.request.vocabulary import ALGORITHMS, METRICS, LearningType, TaskType
 from mlops_assets.request.yaml_nodes import (
     Items,
@@ -136,7 +142,7 @@ class Reading:
         """Let the fields of ``standing`` hold where nothing was written."""
         algorithm = self.values.get("algorithm", standing.get("algorithm"))
         if algorithm != standing.get("algorithm"):
-            for field in ("hyperparameters", "learning_type", "variant"):
+            for field in ("hyperparameters", "learning_type", "variant", "preprocessing.input_size", "preprocessing.augmentation"):
                 standing.pop(field, None)
             if algorithm in (*self.offered, *ALGORITHMS) and standing.get("task_type") not in self._task_types(algorithm):
                 standing.pop("task_type", None)
@@ -255,6 +261,7 @@ class Reading:
             self._learning_type(algorithm)
             task_type = self._task_type(algorithm)
             self._hyperparameters(algorithm, task_type)
+            self._settings(algorithm)
         elif "algorithm" not in self.refused:
             names = tuple(dict.fromkeys((*self.offered, *ALGORITHMS)))
             self.log.add(("algorithm",), "missing", "", names)
@@ -311,6 +318,30 @@ class Reading:
         kept = {name: value for name, value in self.standing.get("hyperparameters", {}).items() if name not in written}
         self.values["hyperparameters"] = {**checked_hyperparameters(kept, known, path, self.log), **written}
 
+    def _settings(self, algorithm: str) -> None:
+        """Variant, input size and augmentations under the algorithm's own names, where it is known and has any."""
+        known = self.offered.get(algorithm)
+        if known is None or not offers_settings(known):
+            return
+        variant, size = self.values.get("variant"), self.values.get("preprocessing.input_size")
+        if variant is not None:
+            self.values["variant"] = checked_variant(variant, known, self.paths["variant"], self.log)
+        if size:
+            path = self.paths["preprocessing.input_size"]
+            self.values["preprocessing.input_size"] = checked_input_size(size, known, path, self.log) or ()
+        names = self.values.get("preprocessing.augmentation")
+        if names:
+            paths = [self._written_path("preprocessing.augmentation", name) for name in names]
+            self.values["preprocessing.augmentation"] = checked_augmentations(names, known, paths, self.log)
+
+    def _written_path(self, field: str, word: str) -> Path:
+        """Where in its list the item that was written as ``word`` stands."""
+        path = self.paths[field]
+        nodes = self.items[field].nodes if field in self.items else ()
+        places = (place for place, item in enumerate(nodes) if isinstance(item, Leaf) and normal(item.text) == word)
+        position = next(places, None)
+        return path if position is None else (*path, position)
+
     def _dataset(self, task_type: TaskType | None) -> None:
         """A simulation learns from its simulator: there the data set is named after it (`carla-town03`)."""
         if "dataset.dataset_id" in self.values or "dataset.dataset_id" in self.refused:
@@ -365,6 +396,9 @@ class Reading:
             percent = f"{threshold / 100:g}" if 1 < threshold <= 100 else None
             low = (">= 0",) if gates[0] in FRACTIONS else ()
             self.log.add(path, "out_of_range", f"{threshold:g}", (str(gates[0]), *low, "<= 1"), percent)
+        elif all(g in PERCENTS for g in gates) and not (threshold == 0 or 1 < threshold <= 100):
+            percent = f"{threshold * 100:g}" if 0 < threshold <= 1 else None
+            self.log.add(path, "out_of_range", f"{threshold:g}", (str(gates[0]), "> 1 (%)", "<= 100 (%)"), percent)
 
     def _item_path(self, field: str, word: str) -> Path:
         """Where in its list the item that was read as ``word`` stands."""
@@ -405,6 +439,8 @@ def _said(value: Any) -> str:
 
 def _read_json(value: JsonValue, field: str, path: Path, log: ProblemLog) -> Any:
     """``value``, found among the hyperparameters, as the list field it belongs to."""
+    if isinstance(value, (str, int)) and not isinstance(value, bool):
+        return read_value(list_from(Leaf(str(value), True, 0), field), field, path, log)
     if not isinstance(value, list) or any(isinstance(v, (list, dict)) for v in value):
         log.add(path, "wrong_type", str(value), ("list",))
         return INVALID

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final, Literal
 
-from pydantic import Field, JsonValue, model_validator
+from pydantic import Field, JsonValue, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from mlops_assets.data.dataset import TABLE
 from mlops_assets.request.digest import sha256_of
 from mlops_assets.request.optimiser.models import Optimization
 from mlops_assets.request.schema import Frozen, TrainingRequest
@@ -35,6 +36,22 @@ class Characteristics(Frozen):
     missing_cells: int = 0
     duplicate_rows: int = 0
     sensitive: tuple[str, ...] = Field(default=(), description="columns declared sensitive, over which fairness matters")
+    form: str = Field(default=TABLE, description="form of the data; of frames a row is a frame and `class_counts` are objects")
+    parts: dict[str, int] = Field(default_factory=dict, description="of frames: part -> frames that have it")
+
+    @model_serializer(mode="wrap")
+    def _as_before_there_were_forms(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """What frames have is no part of a table's characteristics: its plans keep the digest under which they were approved."""
+        content: dict[str, Any] = write(self)
+        if self.form == TABLE:
+            content.pop("form", None)
+            content.pop("parts", None)
+        return content
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether the data are frames, which have parts and objects where a table has columns and rows."""
+        return self.form != TABLE
 
     @property
     def imbalance_limit(self) -> float | None:

@@ -10,10 +10,11 @@ from typing import Final
 
 from pydantic import JsonValue
 
-from mlops_assets.data.dataset import Column, DatasetVersion
+from mlops_assets.data.dataset import TABLE, Column, DatasetVersion
 from mlops_assets.errors import RequestInvalid
 from mlops_assets.request import code_change
 from mlops_assets.request.dialects import first_name
+from mlops_assets.request.frame_planning import frame_characteristics, frames_not_done, settled
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.optimiser.custom import unbuilt_settings
 from mlops_assets.request.optimiser.data_rules import SMOTE_NEIGHBOURS
@@ -21,7 +22,7 @@ from mlops_assets.request.optimiser.rules import Facts, optimise
 from mlops_assets.request.plan import Characteristics, NotDone, Plan
 from mlops_assets.request.problems import Path, ProblemLog, nearest
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.request.task_types import TABULAR_TASKS, default_metrics, gate_metric
+from mlops_assets.request.task_types import FRAME_TASKS, TABULAR_TASKS, default_metrics, gate_metric
 from mlops_assets.tasks.interface import Algorithm, LearningTask
 
 #: Everything that `not_done` can name, each with a sentence `not_done.<key>` in the language catalogue.
@@ -42,7 +43,13 @@ NOT_DONE_KEYS: Final = (
     "distributed_training",
     "spot_instances",
     "augmentation",
+    "augmentation_off",
     "dataset_selection",
+    "registered_copy",
+    "more_than_labelled",
+    "split_sizes",
+    "listed_test",
+    "table_settings",
     "aggregate_by_user",
     "time_features",
 )
@@ -70,21 +77,22 @@ def make_plan(
     the metrics that the person named. The cost cap is the lower of the platform's and the issue's.
 
     Raises:
-        RequestInvalid: a column that the request names is not in the data, there is no target, the target does not
-            suit the task type, SMOTE is asked for with too few rows of a class, or the algorithm does not offer the request's
-            task type or hyperparameters.
+        RequestInvalid: a column, class or part of a frame that the request needs is not in the data, there is no target, the
+            target does not suit the task type, SMOTE is asked for with too few rows of a class, or the algorithm does not offer
+            the request's task type, variant, hyperparameters or augmentations, or does not learn from data of this form.
     """
+    if algorithm.form != version.form:
+        raise unsuitable_form(request, version, algorithm)
     log = ProblemLog()
     if request.task_type not in algorithm.task_types:
         log.add(("task_type",), "not_allowed", request.task_type, algorithm.task_types)
     given = checked_hyperparameters(request.hyperparameters, algorithm, ("hyperparameters",), log)
-    _check_columns(request, version, log)
-    column = _target(request, version, log)
-    if column is not None:
-        _check_suitable(request, column, version, log)
-        characteristics = _characteristics(request, version, column)
-        _check_resampling(request, characteristics, log)
-    if log.problems or column is None:
+    if version.form == TABLE:
+        characteristics = _of_table(request, version, log)
+    else:
+        request = settled(request, version, algorithm, log)
+        characteristics = frame_characteristics(request, version)
+    if log.problems or characteristics is None:
         raise RequestInvalid(log.problems)
     facts = Facts(
         request=request.model_copy(update={"hyperparameters": given}),
@@ -111,14 +119,14 @@ def make_plan(
         dataset_version=version.version,
         code_version=code_version,
         task=task.name,
-        target=column.name,
-        hyperparameters=algorithm.resolved(effective.hyperparameters),
+        target=characteristics.target,
+        hyperparameters=algorithm.resolved(effective.hyperparameters, effective.variant),
         metrics=metrics,
         gate_metric=gate or "",
         characteristics=characteristics,
         resources=dict(resources),
         cost_cap_usd=min(caps) if caps else None,
-        not_done=(*not_done(effective), *_without_columns(request, version)),
+        not_done=(*not_done(effective), *(_without_columns if version.form == TABLE else frames_not_done)(request, version)),
     )
 
 
@@ -130,11 +138,44 @@ def algorithm_not_offered(request: TrainingRequest, offered: Sequence[Algorithm]
     return RequestInvalid(log.problems)
 
 
+def unsuitable_form(
+    request: TrainingRequest,
+    version: DatasetVersion,
+    algorithm: Algorithm,
+    *,
+    algorithms: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+) -> RequestInvalid:
+    """The answer where an algorithm meets data of another form: both by name, and what would go with either.
+
+    Args:
+        algorithms: that learn from data of the version's form.
+        datasets: that have the algorithm's form.
+    """
+    log = ProblemLog()
+    said = f"{algorithm.name} ({algorithm.form}) ≠ {version.dataset_id} ({version.form})"
+    allowed = (*(f"dataset_id: {name}" for name in datasets), *(f"algorithm: {name}" for name in algorithms))
+    log.add(("algorithm",), "wrong_form", said, allowed)
+    return RequestInvalid(log.problems)
+
+
 # --- the data behind a request ------------------------------------------------------------------------------------------
 
 
 def _path_of(field: str) -> Path:
     return tuple(first_name(field).split("."))
+
+
+def _of_table(request: TrainingRequest, version: DatasetVersion, log: ProblemLog) -> Characteristics | None:
+    """What was detected in a table; None after logging that it has no such target."""
+    _check_columns(request, version, log)
+    column = _target(request, version, log)
+    if column is None:
+        return None
+    _check_suitable(request, column, version, log)
+    characteristics = _characteristics(request, version, column)
+    _check_resampling(request, characteristics, log)
+    return characteristics
 
 
 def _check_columns(request: TrainingRequest, version: DatasetVersion, log: ProblemLog) -> None:
@@ -269,7 +310,7 @@ def _learning(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
         yield "ci_tests", "evaluation.ci_tests", "true"
     if request.track_with == "sagemaker_experiments":
         yield "sagemaker_experiments", "track_with", request.track_with
-    if request.preprocessing.augmentation:
+    if request.preprocessing.augmentation and request.task_type not in FRAME_TASKS:
         yield "augmentation", "preprocessing.augmentation", ", ".join(request.preprocessing.augmentation)
 
 
@@ -300,7 +341,7 @@ def _operation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
 
 def _optimisation(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
     """Settings that a person made by hand and that nothing carries out yet."""
-    for key, setting, asked in unbuilt_settings(request.optimization.custom_optimizations):
+    for key, setting, asked in unbuilt_settings(request):
         yield key, f"optimization.custom_optimizations.{setting}", asked
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from mlops_assets.request.vocabulary import TaskType
+from mlops_assets.request.vocabulary import KITTI_METRICS, TaskType
 
 #: Metrics that can be measured for a task type, the usual ones first; `DEFAULT_COUNT` of them are reported when none is named.
 TASK_METRICS: Final[dict[TaskType, tuple[str, ...]]] = {
@@ -17,18 +17,23 @@ TASK_METRICS: Final[dict[TaskType, tuple[str, ...]]] = {
     "clustering": ("silhouette", "davies_bouldin"),
     "dimensionality_reduction": (),
     "detection_2d": ("mAP@0.5", "mAP@0.5:0.95", "recall", "precision"),
-    "detection_3d": ("mAP@0.5", "mAP@0.5:0.95", "recall", "precision"),
+    "detection_3d": ("mAP@0.5", "mAP@0.5:0.95", "recall", "precision", *KITTI_METRICS),
     "control": ("average_reward", "episode_length", "success_rate"),
 }
 #: Measured whatever the task is.
 ANY_TASK_METRICS: Final = ("inference_latency_ms",)
-DEFAULT_COUNT: Final[dict[TaskType, int]] = {"classification": 5, "detection_2d": 2, "detection_3d": 2}
+DEFAULT_COUNT: Final[dict[TaskType, int]] = {"classification": 5, "detection_2d": 4, "detection_3d": 4}
 
 #: Metrics that lie between 0 and 1, so that a threshold of 85 must mean 0.85.
 FRACTIONS: Final = frozenset({
     "accuracy", "precision", "recall", "f1_score", "auc_roc", "average_precision", "success_rate", "mAP@0.5", "mAP@0.5:0.95",
 })  # fmt: skip
 
+#: Metrics in percent, so that a threshold of 0.7 was meant as 70.
+PERCENTS: Final = frozenset(KITTI_METRICS)
+
+#: Tasks that learn from frames, the images and clouds of a KITTI copy.
+FRAME_TASKS: Final[frozenset[TaskType]] = frozenset({"detection_2d", "detection_3d"})
 TABULAR_TASKS: Final = frozenset({"classification", "regression", "clustering", "dimensionality_reduction"})
 
 _MODEL_ID_LENGTH: Final = 63
@@ -42,7 +47,8 @@ def metrics_of(task_type: TaskType) -> tuple[str, ...]:
 def default_metrics(task_type: TaskType) -> tuple[str, ...]:
     """The metrics that are reported when the issue names none."""
     usual = TASK_METRICS[task_type]
-    return usual[: DEFAULT_COUNT.get(task_type, len(usual))]
+    usual = usual[: DEFAULT_COUNT.get(task_type, len(usual))]
+    return (*usual, "inference_latency_ms") if task_type in FRAME_TASKS else usual
 
 
 def inferred_task_type(possible: Iterable[TaskType], metrics: Iterable[str]) -> TaskType | None:

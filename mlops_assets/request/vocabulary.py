@@ -59,6 +59,14 @@ ALGORITHMS: Final[dict[str, tuple[LearningType, tuple[TaskType, ...]]]] = {
     "bevformer": ("supervised", ("detection_3d",)),
 }
 
+#: Metrics of KITTI's own evaluation -> how a person writes them, by class, metric and difficulty, over 40 recall positions [%].
+KITTI_METRICS: Final[dict[str, str]] = {
+    f"{kind.lower()}_{metric}_{difficulty}_r40": f"{kind} {shown}_R40 {difficulty}"
+    for kind in ("Car", "Pedestrian", "Cyclist")
+    for metric, shown in {"3d_ap": "3D AP", "bev_ap": "BEV AP", "2d_ap": "2D AP", "aos": "AOS"}.items()
+    for difficulty in ("easy", "moderate", "hard")
+}
+
 #: Metrics that decide whether more or less is better; a threshold is read in that direction.
 METRICS: Final[dict[str, Literal["higher", "lower"]]] = {
     "accuracy": "higher",
@@ -80,6 +88,7 @@ METRICS: Final[dict[str, Literal["higher", "lower"]]] = {
     "mAP@0.5": "higher",
     "mAP@0.5:0.95": "higher",
     "inference_latency_ms": "lower",
+    **dict.fromkeys(KITTI_METRICS, "higher"),
 }
 
 MODEL_ID_PATTERN: Final = r"[a-z0-9][a-z0-9-]{0,62}"

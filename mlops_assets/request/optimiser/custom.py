@@ -13,6 +13,7 @@ from pydantic import JsonValue
 from mlops_assets.request.optimiser.models import Optimization, OptimizationPhase, Statement
 from mlops_assets.request.schema import CustomOptimizations, TrainingRequest
 from mlops_assets.request.task_types import default_metrics
+from mlops_assets.request.vocabulary import TaskType
 
 #: Setting -> (phase of its recommendation, requirement).
 SETTINGS: Final[dict[str, tuple[OptimizationPhase, str]]] = {
@@ -42,6 +43,11 @@ _UNBUILT: Final[dict[str, dict[str, str]]] = {
     "phase6_monitoring.drift_detection_frequency": {"*": "monitoring"},
     "phase7_improvement.retrain_frequency": {"*": "retraining"},
 }
+#: Detectors augment their frames by their own recipe; on images it cannot be left out whole.
+_UNBUILT_OF_TASK: Final[dict[TaskType, dict[str, dict[str, str]]]] = {
+    "detection_2d": {"phase1_preprocessing.data_augmentation": {"disabled": "augmentation_off"}},
+    "detection_3d": {"phase1_preprocessing.data_augmentation": {}},
+}
 
 
 def chosen_settings(custom: CustomOptimizations) -> dict[str, JsonValue]:
@@ -57,7 +63,7 @@ def chosen_settings(custom: CustomOptimizations) -> dict[str, JsonValue]:
 def custom_optimizations(request: TrainingRequest) -> Iterator[Optimization]:
     """An optimisation for every setting that is carried out."""
     for setting, value in chosen_settings(request.optimization.custom_optimizations).items():
-        if unbuilt(setting, value):
+        if unbuilt(setting, value, request.task_type):
             continue
         phase, requirement = SETTINGS[setting]
         action = Statement(key="as_set", values={"setting": setting.rpartition(".")[2], "value": value})
@@ -88,15 +94,16 @@ def with_metrics(request: TrainingRequest, wanted: list[str]) -> tuple[str, ...]
     return tuple(dict.fromkeys((*present, *wanted)))
 
 
-def unbuilt_settings(custom: CustomOptimizations) -> Iterator[tuple[str, str, str]]:
+def unbuilt_settings(request: TrainingRequest) -> Iterator[tuple[str, str, str]]:
     """(key of what is not done, setting, what was asked) of every setting that this release cannot carry out."""
-    for setting, value in chosen_settings(custom).items():
-        key = unbuilt(setting, value)
+    for setting, value in chosen_settings(request.optimization.custom_optimizations).items():
+        key = unbuilt(setting, value, request.task_type)
         if key:
             yield key, setting, str(value)
 
 
-def unbuilt(setting: str, value: JsonValue) -> str:
+def unbuilt(setting: str, value: JsonValue, task_type: TaskType | None = None) -> str:
     """The key of what this release does not do about a setting; empty where it is carried out."""
-    answers = _UNBUILT.get(setting, {})
+    own = _UNBUILT_OF_TASK.get(task_type, {}) if task_type is not None else {}
+    answers = own.get(setting, _UNBUILT.get(setting, {}))
     return answers.get(str(value), answers.get("*", ""))

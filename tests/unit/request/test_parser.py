@@ -391,7 +391,7 @@ max_retry: 99
             ("algorithm: kmeans", ("dataset_id", "missing", None)),
             ("dataset_id: x\nalgorithm: kmeans\nthreshold_metric: rmse", ("threshold_metric", "not_allowed", None)),
             (
-                "dataset_id: x\nalgorithm: yolox\nhyperparameters: {input_size: 640}",
+                "dataset_id: x\nalgorithm: yolox\nhyperparameters: {input_size: {a: 640}}",
                 ("hyperparameters.input_size", "wrong_type", None),
             ),
             (
