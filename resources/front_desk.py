@@ -151,20 +151,20 @@ class FrontDesk:
         return self._allot(issue, current.body_digest, len(attempts) + 1, request, plan, by=by, cause=cause)
 
     def _allot(
-        self, issue: Issue, digest: str, attempt: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
+        self, issue: Issue, digest: str, place: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
     ) -> TrainingIdentity:
-        """Give an attempt its training and show people its plan at once; the graph makes the plan an asset afterwards."""
+        """Give a wording its training and show people its plan at once; the graph makes the plan an asset afterwards."""
         identity = TrainingIdentity(
             training_id=new_training_id(),
             model_id=request.model_id,
             issue=issue.number,
             body_digest=digest,
-            attempt=attempt,
+            attempt=self._platform.ledger.attempts_run(issue.number, digest) + 1,
             created_at=now(),
             requested_by=by,
             cause=cause,
         )
-        allotted = self._platform.ledger.allot(identity, request)
+        allotted = self._platform.ledger.allot(identity, request, place=place)
         if allotted == identity:
             self._platform.ledger.propose(allotted.training_id, plan)
             self.show(issue, allotted)

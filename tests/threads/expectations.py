@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -93,6 +94,17 @@ def outcomes(replay: Replay, expected: Sequence[str]) -> None:
     assert found == list(expected), found
 
 
+def attempts(replay: Replay, expected: Sequence[int]) -> None:
+    """Which attempt of its wording each training is, oldest first; its record, and the one in the history, say the same."""
+    ledger, files = replay.platform.ledger, replay.github.files("training_history")
+    given = [(identity.training_id, identity.attempt) for identity in ledger.of_issue(replay.number)]
+    assert [number for _, number in given] == list(expected), given
+    for training_id, number in given:
+        record, committed = ledger.record(training_id), files.get(f"training_history/{training_id}.json")
+        assert record is None or record.attempt == number, training_id
+        assert committed is None or json.loads(committed)["attempt"] == number, training_id
+
+
 def approved_by(replay: Replay, expected: str | None) -> None:
     """Who approved the newest training that anybody has approved."""
     found = sorted(_approvals(replay, replay.number), key=lambda pair: pair[1].at)
@@ -112,7 +124,7 @@ def inbox(replay: Replay, waiting: int) -> None:
 EXPECTATIONS: Final[Mapping[str, Callable[[Replay, Any], None]]] = {
     one.__name__: one
     for one in (
-        labels, runs, asked, comments, commits, says, absent, silent, count, serving, outcomes, approved_by, inbox,
+        labels, runs, asked, comments, commits, says, absent, silent, count, serving, outcomes, attempts, approved_by, inbox,
     )
 }  # fmt: skip
 
