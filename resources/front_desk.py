@@ -131,12 +131,16 @@ class FrontDesk:
         earlier = platform.ledger.attempts(issue.number, digest)
         if earlier and earlier[-1].training_id != after:
             return earlier[-1]
-        return self._allot(issue, digest, len(earlier) + 1, request, plan, by=issue.author)
+        identity = self._allot(issue, digest, len(earlier) + 1, request, plan, by=issue.author)
+        self.show(issue, identity)
+        return identity
 
     def adjust(
         self, issue: Issue, current: TrainingIdentity, changes: Mapping[str, JsonValue], *, by: str, comment: str
     ) -> TrainingIdentity:
         """Give the present wording of an issue another attempt with an operator's changes; the same comment gives the same one.
+
+        Its plan is not shown here: the answer to the comment comes first, then ``show``, by whoever attends to the issue next.
 
         Raises:
             RequestInvalid: the changes, or the request with them, cannot be carried out.
@@ -153,7 +157,7 @@ class FrontDesk:
     def _allot(
         self, issue: Issue, digest: str, place: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
     ) -> TrainingIdentity:
-        """Give a wording its training and show people its plan at once; the graph makes the plan an asset afterwards."""
+        """Give a wording its training and write its plan down at once; the graph makes the plan an asset afterwards."""
         identity = TrainingIdentity(
             training_id=new_training_id(),
             model_id=request.model_id,
@@ -167,7 +171,6 @@ class FrontDesk:
         allotted = self._platform.ledger.allot(identity, request, place=place)
         if allotted == identity:
             self._platform.ledger.propose(allotted.training_id, plan)
-            self.show(issue, allotted)
         return allotted
 
     def show(self, issue: Issue, identity: TrainingIdentity) -> None:

@@ -79,6 +79,13 @@ def count(replay: Replay, expected: Mapping[str, int]) -> None:
         assert len(replay.of_marker(kind)) == number, kind
 
 
+def order(replay: Replay, expected: Sequence[str]) -> None:
+    """The kinds of all comments of the platform, in the order in which people read them."""
+    firsts = [comment["body"].split("\n", 1)[0] for comment in replay.of_marker("")]
+    found = [first.removeprefix("<!-- mlops:comment ").partition(":")[0].removesuffix(" -->") for first in firsts]
+    assert found == list(expected), found
+
+
 def serving(replay: Replay, version: str | None) -> None:
     """The version that the only endpoint serves."""
     found = [endpoint.version for endpoint in replay.platform.endpoints.list()]
@@ -124,7 +131,7 @@ def inbox(replay: Replay, waiting: int) -> None:
 EXPECTATIONS: Final[Mapping[str, Callable[[Replay, Any], None]]] = {
     one.__name__: one
     for one in (
-        labels, runs, asked, comments, commits, says, absent, silent, count, serving, outcomes, attempts, approved_by, inbox,
+        labels, runs, asked, comments, commits, says, absent, silent, count, order, serving, outcomes, attempts, approved_by, inbox,
     )
 }  # fmt: skip
 
