@@ -98,7 +98,7 @@ class Conversation:
                 return replies.not_applicable_comment("retry", "unlabelled", language)
             if self._is_under_way(current):
                 return replies.not_applicable_comment("retry", "still_running", language)
-            if len(attempts) > limit:
+            if ledger.attempts_run(issue.number, current.body_digest) > limit:
                 return replies.retries_exhausted_comment(
                     language, model_id=current.model_id, max_retry=limit, serving=self._serving(current)
                 )
@@ -106,7 +106,8 @@ class Conversation:
                 made = self._platform.front_desk.adjust(issue, current, command.changes, by=comment.author, comment=comment.id)
             except RequestInvalid as invalid:
                 return replies.refused_reply_comment(invalid.problems, invalid.corrected, language)
-        before = next(attempt for attempt in attempts if attempt.attempt == made.attempt - 1)
+            attempts = ledger.attempts(issue.number, current.body_digest)
+        before = attempts[attempts.index(made) - 1]
         asked, now_asked = ledger.request(before.training_id), ledger.request(made.training_id)
         plan = self._platform.front_desk.shown_plan(made.training_id)
         return replies.adjusted_comment(

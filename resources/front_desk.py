@@ -139,12 +139,16 @@ class FrontDesk:
         earlier = platform.ledger.attempts(issue.number, digest)
         if earlier and earlier[-1].training_id != after:
             return earlier[-1]
-        return self._allot(issue, digest, len(earlier) + 1, request, plan, by=issue.author)
+        identity = self._allot(issue, digest, len(earlier) + 1, request, plan, by=issue.author)
+        self.show(issue, identity)
+        return identity
 
     def adjust(
         self, issue: Issue, current: TrainingIdentity, changes: Mapping[str, JsonValue], *, by: str, comment: str
     ) -> TrainingIdentity:
         """Give the present wording of an issue another attempt with an operator's changes; the same comment gives the same one.
+
+        Its plan is not shown here: the answer to the comment comes first, then ``show``, by whoever attends to the issue next.
 
         Raises:
             RequestInvalid: the changes, or the request with them, cannot be carried out.
@@ -159,23 +163,22 @@ class FrontDesk:
         return self._allot(issue, current.body_digest, len(attempts) + 1, request, plan, by=by, cause=cause)
 
     def _allot(
-        self, issue: Issue, digest: str, attempt: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
+        self, issue: Issue, digest: str, place: int, request: TrainingRequest, plan: Plan, *, by: str, cause: str | None = None
     ) -> TrainingIdentity:
-        """Give an attempt its training and show people its plan at once; the graph makes the plan an asset afterwards."""
+        """Give a wording its training and write its plan down at once; the graph makes the plan an asset afterwards."""
         identity = TrainingIdentity(
             training_id=new_training_id(),
             model_id=request.model_id,
             issue=issue.number,
             body_digest=digest,
-            attempt=attempt,
+            attempt=self._platform.ledger.attempts_run(issue.number, digest) + 1,
             created_at=now(),
             requested_by=by,
             cause=cause,
         )
-        allotted = self._platform.ledger.allot(identity, request)
+        allotted = self._platform.ledger.allot(identity, request, place=place)
         if allotted == identity:
             self._platform.ledger.propose(allotted.training_id, plan)
-            self.show(issue, allotted)
         return allotted
 
     def show(self, issue: Issue, identity: TrainingIdentity) -> None:

@@ -109,7 +109,7 @@ class Ledger:
         return any(key.endswith("/refused.json") for key in self._store.keys(f"{self._issues}/{issue}"))
 
     def attempts(self, issue: int, body_digest: str) -> list[TrainingIdentity]:
-        """Trainings that this wording of an issue was given, first attempt first."""
+        """Trainings that this wording of an issue was given, in that order; plans that never ran are among them."""
         keys = [k for k in self._store.keys(f"{self._issues}/{issue}/{body_digest}") if "/attempt-" in k]
         return [TrainingIdentity.model_validate_json(self._store.get(key)) for key in keys]
 
@@ -117,11 +117,20 @@ class Ledger:
         """Every training that an issue was given, in any wording, oldest first."""
         keys = [k for k in self._store.keys(f"{self._issues}/{issue}") if "/attempt-" in k]
         found = [TrainingIdentity.model_validate_json(self._store.get(key)) for key in keys]
-        return sorted(found, key=lambda identity: (identity.created_at, identity.attempt, identity.training_id))
+        return sorted(found, key=lambda identity: identity.created_at)  # within a second: as they were allotted
 
-    def allot(self, identity: TrainingIdentity, request: TrainingRequest) -> TrainingIdentity:
-        """Give an attempt its training, once: of two processes at the same moment both get the same one."""
-        key = f"{self._issues}/{identity.issue}/{identity.body_digest}/attempt-{identity.attempt:03d}.json"
+    def has_run(self, training_id: str) -> bool:
+        """Whether a training is more than a plan; one that was withdrawn or replaced before it ran is no attempt."""
+        record = self.record(training_id)
+        return record.has_run if record is not None else self.reference(training_id, "dataset") is not None
+
+    def attempts_run(self, issue: int, body_digest: str) -> int:
+        """How many trainings of this wording have run: what ``max_retry`` counts, beside the first."""
+        return sum(self.has_run(identity.training_id) for identity in self.attempts(issue, body_digest))
+
+    def allot(self, identity: TrainingIdentity, request: TrainingRequest, *, place: int) -> TrainingIdentity:
+        """Give a wording its training at ``place`` (1 is the first), once: of two processes at a moment both get the same."""
+        key = f"{self._issues}/{identity.issue}/{identity.body_digest}/attempt-{place:03d}.json"
         self.begin(identity, request)  # first: an allotted training is always complete
         self._store.create(key, _json(identity))
         return TrainingIdentity.model_validate_json(self._store.get(key))

@@ -11,12 +11,12 @@ from typing import Any, Final, NamedTuple
 from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
-from mlops_assets.errors import RequestInvalid
+from mlops_assets.errors import Problem, RequestInvalid
 from mlops_assets.request.correction import corrected_block
 from mlops_assets.request.dialects import FREE_FIELDS, KEYS, first_name
 from mlops_assets.request.fields import normal, read_choice
 from mlops_assets.request.parser import Reading
-from mlops_assets.request.problems import Path, ProblemLog, nearest, shortened
+from mlops_assets.request.problems import KEY_CODES, Path, ProblemLog, dotted, nearest, shortened
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.request.vocabulary import ALGORITHMS
 from mlops_assets.request.yaml_nodes import MAX_DEPTH, Items, Leaf, Node, Pairs, control_characters
@@ -49,6 +49,21 @@ def adjusted(asked: TrainingRequest, changes: Mapping[str, JsonValue], *, offere
     """
     log = ProblemLog()
     tree = _tree(changes, asked, offered, log)
+    request = _merge(tree, asked, offered, log)
+    if request is not None and not log.problems:
+        return request
+    guessed = [problem for problem in log.problems if problem.field in map(dotted, log.renamed) and problem.code in KEY_CODES]
+    if guessed and len(log.problems) > len(guessed):
+        plain, other = _without_guesses(changes, asked, offered, log, guessed)
+        if any(problem not in plain.problems for problem in log.problems):
+            log, tree = plain, other
+    corrected = corrected_block(tree, log)
+    usable = any(line and not line.lstrip().startswith("#") and not line.endswith(":") for line in corrected.splitlines())
+    raise RequestInvalid(log.problems, corrected=corrected if usable else None)
+
+
+def _merge(tree: Pairs, asked: TrainingRequest, offered: Sequence[Algorithm], log: ProblemLog) -> TrainingRequest | None:
+    """The merged request, or None where the ``log`` says why there is none; it may also say what must not be changed."""
     standing = dict(_fields(asked))
     reading = Reading(tree, log, offered, standing)
     for field in FREE_FIELDS - {"hyperparameters"}:
@@ -56,12 +71,36 @@ def adjusted(asked: TrainingRequest, changes: Mapping[str, JsonValue], *, offere
             reading.values[field] = _merged(standing[field], reading.values[field])
     _hold_fixed(reading, asked, log)
     _only_narrowed(reading, asked, log)
-    request = reading.request("", "")
-    if request is None or log.problems:
-        corrected = corrected_block(tree, log)
-        usable = any(line and not line.startswith("#") for line in corrected.splitlines())
-        raise RequestInvalid(log.problems, corrected=corrected if usable else None)
-    return request
+    return reading.request("", "")
+
+
+def _without_guesses(
+    changes: Mapping[str, JsonValue],
+    asked: TrainingRequest,
+    offered: Sequence[Algorithm],
+    first: ProblemLog,
+    guessed: Sequence[Problem],
+) -> tuple[ProblemLog, Pairs]:
+    """What is left to say, and of which tree, where each misspelt key is one mistake: nothing that follows from a guess."""
+    log = ProblemLog()
+    tree = _tree(changes, asked, offered, log)
+    taken = [(found, path) for path in first.renamed if (found := _taken(tree, path)) is not None]
+    _merge(tree, asked, offered, log)
+    for (parent, key, value), path in taken:
+        parent.entries[key] = value
+        log.removed[path] = next(problem.code for problem in guessed if problem.field == dotted(path))
+    left = [problem for problem in first.problems if problem in guessed or problem in log.problems]
+    log.problems[:] = [*left, *(problem for problem in log.problems if problem not in left)]
+    return log, tree
+
+
+def _taken(tree: Pairs, path: Path) -> tuple[Pairs, str, Node] | None:
+    """What stands at ``path``, taken out of its mapping; None where there is nothing."""
+    node: Node | None = tree
+    for part in path[:-1]:
+        node = node.entries.get(str(part)) if isinstance(node, Pairs) else None
+    key = str(path[-1])
+    return (node, key, node.entries.pop(key)) if isinstance(node, Pairs) and key in node.entries else None
 
 
 def difference(before: TrainingRequest, after: TrainingRequest) -> list[Difference]:

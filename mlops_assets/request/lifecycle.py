@@ -51,7 +51,7 @@ class TrainingIdentity(Frozen):
     model_id: str
     issue: int | None = Field(description="None for a retraining that no issue asked for")
     body_digest: str
-    attempt: int = Field(ge=1)
+    attempt: int = Field(ge=1, description="as people count: trainings of this wording that ran before it, and this one")
     created_at: str
     requested_by: str
     cause: str | None = Field(default=None, description="`comment:<id>` of the operator's reply that asked for this attempt")

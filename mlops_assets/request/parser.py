@@ -34,7 +34,8 @@ from mlops_assets.request.fields import INVALID, TEXT_LENGTH, Invalid, field_typ
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.issue_text import MAX_BYTES, request_blocks, to_ascii_syntax, with_plain_lines
 from mlops_assets.request.language import detect_language
-from mlops_assets.request.problems import Path, ProblemLog, dotted, nearest
+from mlops_assets.request.misplaced import Stray, meant_by, own_hyperparameters, settled
+from mlops_assets.request.problems import Path, ProblemLog, dotted
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.request.task_types import FRACTIONS, PERCENTS, gate_metric, inferred_task_type, metrics_of, model_line, slug
 from mlops_assets.request.vocabulary import ALGORITHMS, METRICS, LearningType, TaskType
@@ -135,7 +136,12 @@ class Reading:
         self.items: dict[str, Items] = {}
         self.refused: set[str] = set()
         self.standing: dict[str, Any] = {}
+        self._root, self._own, self._strays = root, own_hyperparameters(root, self.offered), list[Stray]()
         self._section(root, (), "")
+        for stray in settled(self._strays, root, log, {*self.values, *self.refused} - FREE_FIELDS, self._own):
+            if stray[-1] == "hyperparameters":
+                self.values.pop("hyperparameters", None)  # read again with what has joined them
+            self._entry(*stray)
         self._stand(dict(standing or {}))
 
     def _stand(self, standing: dict[str, Any]) -> None:
@@ -162,19 +168,14 @@ class Reading:
             here = (*path, key)
             meant: str | None = known.get(key)
             if meant is None:
-                elsewhere = self._elsewhere(key)
-                near = None if elsewhere else nearest(key, (k for k in known if k not in taken))
-                suggestion = elsewhere[0] if elsewhere else near
-                self.log.add_key(here, "unknown_key", known, suggestion, rename=near is not None)
-                meant = known[near] if near else None
-                taken.add(near or key)
+                found = meant_by(key, (k for k in known if k not in taken), self._root, self._own)
+                self.log.add_key(here, "unknown_key", known, found.suggestion, rename=found.near is not None)
+                if found.home:
+                    self._strays.append(Stray(node, here, found.home))
+                meant = known[found.near] if found.near else None
+                taken.add(found.near or key)
             if meant is not None:
                 self._entry(node, key, value, here, meant)
-
-    @staticmethod
-    def _elsewhere(key: str) -> tuple[str, ...]:
-        """The full path of a key that was written on the wrong level, e.g. `hpo_config.max_trials`."""
-        return tuple(path for path in KEYS if "." in path and path.rsplit(".", 1)[1] == key)[:3]
 
     def _entry(self, parent: Pairs, key: str, value: Node, path: Path, meant: str) -> None:
         field = KEYS.get(meant)

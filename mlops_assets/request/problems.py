@@ -46,6 +46,8 @@ PROBLEM_CODES: Final[dict[str, str]] = {
     "only_narrowed": "a reply may only make it stricter",
 }
 
+#: Those of a key itself, not of its value.
+KEY_CODES: Final = ("unknown_key", "unknown_hyperparameter")
 GIVEN_LENGTH: Final = 80
 
 #: Where a problem sits: the keys and list positions as written, from the top of the body.
@@ -66,12 +68,12 @@ def shortened(text: str) -> str:
     return clean if len(clean) <= GIVEN_LENGTH else clean[: GIVEN_LENGTH - 1] + "…"
 
 
-def nearest(given: str, allowed: Iterable[str]) -> str | None:
+def nearest(given: str, allowed: Iterable[str], *, cutoff: float = 0.6) -> str | None:
     """The accepted word most like ``given`` ("did you mean"), or None when nothing is near."""
     words = {word.lower(): word for word in allowed}
     word = given[:GIVEN_LENGTH].lower()
-    found = difflib.get_close_matches(word, words, n=1, cutoff=0.6)
-    if not found and len(word) >= 3:
+    found = difflib.get_close_matches(word, words, n=1, cutoff=cutoff)
+    if not found and len(word) >= 3 and cutoff <= 0.6:
         found = [w for w in words if w.startswith(word)][:1]  # an abbreviation: prod
     return words[found[0]] if found else None
 
@@ -120,7 +122,9 @@ class ProblemLog:
 
         A suggestion that lies on another level cannot be a mere renaming: ``rename`` is False.
         """
-        self.problems.append(Problem(dotted(path), code, shortened(str(path[-1])), tuple(allowed), suggestion))
+        problem = Problem(dotted(path), code, shortened(str(path[-1])), tuple(allowed), suggestion)
+        if problem not in self.problems:
+            self.problems.append(problem)
         if suggestion is not None and rename:
             self.renamed[path] = suggestion
         else:

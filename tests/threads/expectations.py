@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -78,6 +79,13 @@ def count(replay: Replay, expected: Mapping[str, int]) -> None:
         assert len(replay.of_marker(kind)) == number, kind
 
 
+def order(replay: Replay, expected: Sequence[str]) -> None:
+    """The kinds of all comments of the platform, in the order in which people read them."""
+    firsts = [comment["body"].split("\n", 1)[0] for comment in replay.of_marker("")]
+    found = [first.removeprefix("<!-- mlops:comment ").partition(":")[0].removesuffix(" -->") for first in firsts]
+    assert found == list(expected), found
+
+
 def serving(replay: Replay, version: str | None) -> None:
     """The version that the only endpoint serves."""
     found = [endpoint.version for endpoint in replay.platform.endpoints.list()]
@@ -91,6 +99,17 @@ def outcomes(replay: Replay, expected: Sequence[str]) -> None:
     records = (ledger.record(first.removeprefix("<!-- mlops:comment training:").removesuffix(" -->")) for first in firsts)
     found = [record.outcome if record is not None else "open" for record in records]
     assert found == list(expected), found
+
+
+def attempts(replay: Replay, expected: Sequence[int]) -> None:
+    """Which attempt of its wording each training is, oldest first; its record, and the one in the history, say the same."""
+    ledger, files = replay.platform.ledger, replay.github.files("training_history")
+    given = [(identity.training_id, identity.attempt) for identity in ledger.of_issue(replay.number)]
+    assert [number for _, number in given] == list(expected), given
+    for training_id, number in given:
+        record, committed = ledger.record(training_id), files.get(f"training_history/{training_id}.json")
+        assert record is None or record.attempt == number, training_id
+        assert committed is None or json.loads(committed)["attempt"] == number, training_id
 
 
 def approved_by(replay: Replay, expected: str | None) -> None:
@@ -112,7 +131,7 @@ def inbox(replay: Replay, waiting: int) -> None:
 EXPECTATIONS: Final[Mapping[str, Callable[[Replay, Any], None]]] = {
     one.__name__: one
     for one in (
-        labels, runs, asked, comments, commits, says, absent, silent, count, serving, outcomes, approved_by, inbox,
+        labels, runs, asked, comments, commits, says, absent, silent, count, order, serving, outcomes, attempts, approved_by, inbox,
     )
 }  # fmt: skip
 

@@ -88,6 +88,45 @@ def test_a_misspelt_hyperparameter_is_suggested_although_the_right_one_is_set_al
     assert by_reply(f"```yaml\n{invalid.corrected}```").hyperparameters["max_depth"] == 8
 
 
+@pytest.mark.parametrize(
+    ("change", "field", "near"),
+    [
+        ("max_dept=abc", "hyperparameters.max_dept", "max_depth"),
+        ("n_estimator=0", "hyperparameters.n_estimator", "n_estimators"),
+        ("hyperparameters.max_dept=xyz", "hyperparameters.max_dept", "max_depth"),
+        ("seeed=abc", "seeed", "seed"),
+        ("max_retyr=99", "max_retyr", "max_retry"),
+        ("datset_id=x", "datset_id", "dataset_id"),
+        ("algoritm=foo", "algoritm", "algorithm"),
+        ("task_typ=clustering", "task_typ", "task_type"),
+        ("treshold=abc", "treshold", "evaluation.threshold"),
+        ("auto_aprove=maybe", "auto_aprove", "workflow_optimization.auto_approve"),
+        ("hpo_confg.max_trials=abc", "hpo_confg", "hpo_config"),
+    ],
+)
+def test_a_misspelt_key_is_one_mistake_whatever_stands_after_it(change, field, near):
+    alone, beside = refused(f"/retry {change}"), refused(f"/retry {change} max_depth=8 evaluation_threshold=85")
+    assert [(p.field, p.suggestion) for p in alone.problems] == [(field, near)]
+    assert alone.corrected is None, "nothing of it can be used"
+    assert {(p.field, p.code) for p in beside.problems} == {
+        (field, alone.problems[0].code),
+        ("evaluation_threshold", "out_of_range"),
+    }
+    mended = by_reply(f"```yaml\n{beside.corrected}```")
+    assert (mended.hyperparameters["max_depth"], mended.evaluation.threshold) == (8, 0.85)
+
+
+def test_a_key_on_the_wrong_level_is_put_in_its_place_in_the_corrected_changes():
+    invalid = refused("/retry class_imbalance_handling=smote max_trials=5")
+    assert [(p.field, p.code) for p in invalid.problems] == [
+        ("class_imbalance_handling", "unknown_key"),
+        ("max_trials", "unknown_key"),
+    ]
+    after = by_reply(f"```yaml\n{invalid.corrected}```")
+    assert after.optimization.custom_optimizations.phase1_preprocessing.class_imbalance_handling == "smote"
+    assert after.search.max_trials == 5
+
+
 def test_another_algorithm_starts_from_its_own_defaults_and_the_line_stays():
     before = asked(MINIMAL + "hyperparameters: {max_depth: 10}\n")
     after = by_reply("/retry algorithm=XGBoost eta=0.1", before)

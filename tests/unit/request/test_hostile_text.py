@@ -63,6 +63,12 @@ PIECES = [
     ],
     *["&a ", "*a ", "!!x ", "<<: ", "---\n", "...\n", "```", "```yaml\n", "~~~\n", "<!--", "-->", "%YAML 1.1\n"],
     *["\t", "　", "\r", "\ufeff", "\x00", "\u202e", "\ud800", "\\ud800", "\\x00", ".nan", "1e999", "null", "\n", "\n  "],
+    *[
+        "\nauto_approve: true\n",
+        "\nmax_depth: 3\n",
+        "\nauto_scaling: {min_instances: 2}\n",
+        "\nclass_imbalance_handling: smote\n",
+    ],
     *["body: |\n  ", "dataset:", "environment: {a: 1}\n", "é", "漢", "0" * 50, "9" * 5000],
 ]
 LONG = [

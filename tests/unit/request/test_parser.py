@@ -443,6 +443,9 @@ max_retry: 99
         )
 
 
+PHASE_1 = "workflow_optimization.custom_optimizations.phase1_preprocessing"
+
+
 class TestCorrectedBlock:
     def corrected(self, body: str) -> str:
         with pytest.raises(RequestInvalid) as caught:
@@ -472,6 +475,56 @@ class TestCorrectedBlock:
         assert "# foo: 1  # unknown_hyperparameter" in block
         assert "# zzz:" in block
         assert parse(block).hyperparameters == {"max_depth": 5}
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            ("auto_approve: true", "workflow_optimization: {auto_approve: true}"),
+            ("workflow_optimization.auto_approve: true", "workflow_optimization: {auto_approve: true}"),
+            ("preprocessing: {auto_approve: true}", "workflow_optimization: {auto_approve: true}"),
+            (
+                "class_imbalance_handling: smote",
+                "workflow_optimization: {custom_optimizations: {phase1_preprocessing: {class_imbalance_handling: smote}}}",
+            ),
+            (
+                "custom_optimizations: {phase1_preprocessing: {data_augmentation: auto}}\nclass_imbalance_handling: smote",
+                "workflow_optimization: {custom_optimizations: {phase1_preprocessing: "
+                "{class_imbalance_handling: smote, data_augmentation: auto}}}",
+            ),
+            ("workflow_optimisation: {enabled: true}\nauto_approve: true", "workflow_optimization: {auto_approve: true}"),
+            (
+                "min_instances: 3\nauto_scaling: {max_instances: 4}",
+                "deployment: {auto_scaling: {min_instances: 3, max_instances: 4}}",
+            ),
+            (
+                "deployment_config: {strategy: canary}\ninstance_typ: x\nauto_rollback_on_error: true",
+                "deployment: {strategy: canary, auto_rollback_on_error: true}",
+            ),
+            ("drop_columns: [a, b]", "data_preprocessing: {drop_columns: [a, b]}"),
+            ("evaluation: {seed: 7}", "seed: 7"),
+            ("max_depth: 5\nhyperparameters: {num_trees: 9}\nn_estimators: 8", "hyperparameters: {num_trees: 9, max_depth: 5}"),
+            ("hyperparameters.max_depth: 5", "hyperparameters: {max_depth: 5}"),
+        ],
+    )
+    def test_a_key_on_the_wrong_level_moves_to_where_it_belongs(self, written, meant):
+        assert parse(self.corrected(MINIMAL + written + "\n")) == parse(MINIMAL + meant)
+
+    def test_a_key_whose_place_is_taken_or_not_certain_is_only_commented_out(self):
+        for written in (
+            "workflow_optimization: {auto_approve: false}\nauto_approve: true",
+            "enabled: true",
+            "name: other",
+            "auto_aprove: true",
+        ):
+            block = self.corrected(MINIMAL + written + "\n")
+            assert f"# {written.splitlines()[-1]}  # unknown_key" in block
+            assert parse(block) == parse(MINIMAL)
+
+    def test_what_is_wrong_with_a_value_is_told_where_the_key_belongs(self):
+        assert problems(MINIMAL + "class_imbalance_handling: smot\n") == {
+            "class_imbalance_handling": ("unknown_key", f"{PHASE_1}.class_imbalance_handling"),
+            f"{PHASE_1}.class_imbalance_handling": ("not_allowed", "smote"),
+        }
 
     def test_missing_keys_are_named_with_their_choices(self):
         block = self.corrected("hyperparameters: {max_depth: 5}\n")

@@ -43,9 +43,24 @@ def test_who_reads_an_issue_again_gets_the_same_training_and_another_one_only_af
     first = platform.front_desk.read(issue)
     assert platform.front_desk.read(issue) == first
     second = platform.front_desk.read(issue, after=first.training_id)
-    assert (first.attempt, second.attempt) == (1, 2)
     assert platform.front_desk.read(issue, after=first.training_id) == second
     assert platform.ledger.identity(first.training_id) == first
+
+
+def test_only_trainings_that_have_run_count_as_attempts(platform: Platform) -> None:
+    issue = opened(platform)
+    first = platform.front_desk.read(issue)
+    planned(platform, first)
+    second = platform.front_desk.read(issue, after=first.training_id)
+    assert (first.attempt, second.attempt) == (1, 1), "the first is only a plan"
+    platform.ledger.refer(
+        ArtifactReference(
+            asset="dataset", model_id="a-line", training_id=second.training_id, prefix="x", digest="d", created_at=now()
+        )
+    )
+    third = platform.front_desk.read(issue, after=second.training_id)
+    assert third.attempt == 2 and platform.front_desk.read(issue, after=second.training_id) == third
+    assert platform.ledger.attempts(issue.number, first.body_digest) == [first, second, third]
 
 
 def test_a_refused_issue_has_one_comment_with_every_problem_a_label_and_no_training(platform: Platform) -> None:

@@ -33,13 +33,13 @@ def ledger(tmp_path: Path) -> Ledger:
     return Ledger(ObjectStore((tmp_path / "store").as_uri(), tmp_path / "cache"), "folder")
 
 
-def identity(attempt: int = 1, training_id: str | None = None, issue: int = 7) -> TrainingIdentity:
+def identity(training_id: str | None = None, issue: int = 7) -> TrainingIdentity:
     return TrainingIdentity(
         training_id=training_id or new_training_id(),
         model_id="a-line",
         issue=issue,
         body_digest="d" * 64,
-        attempt=attempt,
+        attempt=1,
         created_at=now(),
         requested_by="somebody",
     )
@@ -51,7 +51,7 @@ def test_of_many_at_once_one_training_is_allotted_and_all_are_given_it(ledger: L
     def allot(_: int) -> TrainingIdentity:
         mine = identity()
         start.wait()
-        return ledger.allot(mine, REQUEST)
+        return ledger.allot(mine, REQUEST, place=1)
 
     with ThreadPoolExecutor(16) as pool:
         given = set(pool.map(allot, range(16)))
@@ -61,11 +61,10 @@ def test_of_many_at_once_one_training_is_allotted_and_all_are_given_it(ledger: L
     assert ledger.request(winner.training_id) == REQUEST
 
 
-def test_attempts_of_one_wording_come_in_their_order_and_no_other_issues_are_among_them(ledger: Ledger) -> None:
-    for attempt in (2, 11, 1):
-        ledger.allot(identity(attempt), REQUEST)
-    ledger.allot(identity(issue=70), REQUEST)
-    assert [found.attempt for found in ledger.attempts(7, "d" * 64)] == [1, 2, 11]
+def test_trainings_of_one_wording_come_in_their_order_and_no_other_issues_are_among_them(ledger: Ledger) -> None:
+    given = {place: ledger.allot(identity(), REQUEST, place=place) for place in (2, 11, 1)}
+    ledger.allot(identity(issue=70), REQUEST, place=1)
+    assert ledger.attempts(7, "d" * 64) == [given[1], given[2], given[11]]
     assert ledger.attempts(7, "e" * 64) == []
 
 
