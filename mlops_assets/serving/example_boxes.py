@@ -22,7 +22,6 @@ SCORE_TOLERANCE: Final = 1e-3
 FRAMES_CHECKED: Final = 4
 _OVERLAP_TOLERANCE: Final = 0.01
 _EXPLAINED_SHARE: Final = 0.2
-_ALWAYS_EXPLAINED: Final = 2
 
 Boxes = NDArray[np.float64]
 Found = Sequence[Mapping[str, Any]]
@@ -76,7 +75,7 @@ def hold_to_examples(
                     f"examples: in row {number} the {who} found {side.names[box]} {side.boxes[box].round(2).tolist()} with score "
                     f"{side.scores[box]:.4f}, the {whom} did not"
                 )
-        if explained > max(_ALWAYS_EXPLAINED, _EXPLAINED_SHARE * (len(native) + len(own))):
+        if explained > _EXPLAINED_SHARE * (len(native) + len(own)):
             raise IntegrityError(
                 f"examples: of {len(native)} boxes of the native model and {len(own)} of the graph in row {number}, {explained} "
                 "have no counterpart"

@@ -48,7 +48,7 @@ def _model(nodes: list[Any], constants: list[Any], inputs: list[Any], outputs: l
 
 
 def image_graph(weight: float = 1.0) -> bytes:
-    """``BOXES`` whatever is seen; the Car's score is the mean of the letterboxed image times ``weight`` / 255, the others fixed."""
+    """``BOXES`` whatever is seen; the score of the Car is the mean level of the input, times ``weight``, of 255."""
     nodes = [
         h.make_node("ReduceMean", ["images"], ["mean"], axes=[1, 2, 3], keepdims=1),
         h.make_node("Reshape", ["mean", "column"], ["level"]),
