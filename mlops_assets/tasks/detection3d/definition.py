@@ -17,12 +17,11 @@ SENTENCES: Final[dict[Language, dict[str, str]]] = {
     "en": {
         "title": "Definition of the detector's data",
         "intro": "One frame is one LiDAR cloud with its calibration and labels. Train {train}, validation {validation}, test "
-        "{test} "
-        "frames. Dataset digest: `{digest}`.",
+        "{test} frames. Dataset digest: `{digest}`.",
         "points": "Points",
-        "points_text": "x, y, z [m] in the LiDAR frame (x forward, y left, z up) and reflectance 0 to 1, as measured: nothing is "
-        "scaled or imputed. Pillars are made while training, within the range of the request (standard: x {x0} to {x1} m, "
-        "y {y0} to {y1} m, z {z0} to {z1} m); points outside it are not looked at.",
+        "points_text": "x, y, z [m] in the LiDAR frame (x forward, y left, z up) and reflectance 0 to 1, as measured: nothing "
+        "is scaled or imputed. Pillars are made while training, within the range of the request (standard: x {x0} to {x1} m, y "
+        "{y0} to {y1} m, z {z0} to {z1} m); points outside it are not looked at.",
         "classes": "Classes",
         "head": "| class | train | validation | test | part |",
         "learned": "learned",
@@ -32,15 +31,12 @@ SENTENCES: Final[dict[Language, dict[str, str]]] = {
         "background": "background",
         "policy": "Policy",
         "van": "Van (for Car) and Person_sitting (for Pedestrian) are too much like the class to be called wrong and are not "
-        "the class: "
-        "anchors on them are left out of the loss, and a detection on one is neither right nor wrong.",
+        "the class: anchors on them are left out of the loss, and a detection on one is neither right nor wrong.",
         "dont_care": "DontCare marks regions of the image that nobody labelled. It has no box in space, so training cannot know "
-        "of it; "
-        "a detection whose projection lies to more than half in one is not counted.",
+        "of it; a detection whose projection lies to more than half in one is not counted.",
         "empty": "Labelled objects without a point in their box are left out of the loss: there is nothing to learn from.",
         "view": "KITTI labels what the camera sees. A LiDAR also meets objects beside the image, without a label: training "
-        "leaves those points "
-        "out, and detections there are not counted. The endpoint looks at the whole cloud within its range.",
+        "leaves those points out, and detections there are not counted. The endpoint looks at the whole cloud within its range.",
         "database": "Object database for augmentation: {objects} objects with at least one point, cut from the training split "
         "only.",
     },
@@ -50,9 +46,8 @@ SENTENCES: Final[dict[Language, dict[str, str]]] = {
         "データセットのダイジェスト: `{digest}`。",
         "points": "点群",
         "points_text": "LiDAR 座標系(x 前方、y 左方、z 上方)の x, y, z [m] と反射強度 0〜1 を測定値のまま使い、"
-        "スケーリングや補完は"
-        "しません。ピラーは学習時に依頼の範囲で作ります(標準: x {x0}〜{x1} m、y {y0}〜{y1} m、z {z0}〜{z1} m)。"
-        "範囲外の点は見ません。",
+        "スケーリングや補完はしません。ピラーは学習時に依頼の範囲で作ります(標準: x {x0}〜{x1} m、y {y0}〜{y1} m、z {z0}〜{z1} "
+        "m)。範囲外の点は見ません。",
         "classes": "クラス",
         "head": "| クラス | 学習 | 検証 | テスト | 扱い |",
         "learned": "学習する",
@@ -66,8 +61,8 @@ SENTENCES: Final[dict[Language, dict[str, str]]] = {
         "dont_care": "DontCare はラベル付けされていない画像領域です。3D ボックスがないため学習では考慮できません。"
         "投影の半分より多くがこの領域に入る検出は数えません。",
         "empty": "ボックス内に点が 1 つもない物体は、学ぶ手がかりがないため損失から除きます。",
-        "view": "KITTI のラベルはカメラに写る物体だけです。画像の左右の外にある点は学習から除き、"
-        "そこでの検出は数えません。エンドポイントは範囲内の点群全体を見ます。",
+        "view": "KITTI のラベルはカメラに写る物体だけです。画像の左右の外にある点は学習から除き、そこでの検出は数えません。"
+        "エンドポイントは範囲内の点群全体を見ます。",
         "database": "データ拡張用の物体データベース: 点を 1 つ以上含む物体 {objects} 個(学習用データだけから切り出し)。",
     },
 }

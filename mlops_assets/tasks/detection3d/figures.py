@@ -118,7 +118,7 @@ def birds_eye_view(
         _legend(axes, below=0.13)
 
     height = 5.4 * (forward[1] - forward[0]) / (left[1] - left[0]) + 1.2
-    return drawn(draw, letters, (6.4, min(max(height, 3.0), 9.0)))
+    return _drawn(draw, letters, (6.4, min(max(height, 3.0), 9.0)))
 
 
 def image_with_boxes(
@@ -157,7 +157,7 @@ def image_with_boxes(
         _legend(axes, below=0.03)
 
     height = 8.4 * image.shape[0] / image.shape[1] + 0.9
-    return drawn(draw, letters, (8.4, min(max(height, 2.0), 9.0)))
+    return _drawn(draw, letters, (8.4, min(max(height, 2.0), 9.0)))
 
 
 def points_per_voxel(occupancy: VoxelOccupancy, *, language: Language = "en") -> bytes:
@@ -191,7 +191,7 @@ def points_per_voxel(occupancy: VoxelOccupancy, *, language: Language = "en") ->
             transform=axes.transAxes, color=MUTED, va="bottom",
         )  # fmt: skip
 
-    return drawn(draw, letters, (6.4, 3.8))
+    return _drawn(draw, letters, (6.4, 3.8))
 
 
 def _shown(points: NDArray[np.float32], forward: tuple[float, float], left: tuple[float, float]) -> NDArray[np.float32]:
@@ -264,8 +264,7 @@ def _style(letters: Lettering) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def drawn(draw: Callable[[Axes], None], letters: Lettering, size: tuple[float, float]) -> bytes:
-    """One picture of ``size`` [inches] in the look of this room, as PNG."""
+def _drawn(draw: Callable[[Axes], None], letters: Lettering, size: tuple[float, float]) -> bytes:
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -14,29 +14,30 @@ import math
 import os
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, JsonValue, ValidationError
 
-from mlops_assets.errors import IntegrityError
+from mlops_assets.errors import IntegrityError, UserError
 from mlops_assets.request.schema import Frozen, TrainingRequest
+from mlops_assets.tasks.detection.confusion import best_threshold
 from mlops_assets.tasks.detection3d.augmentation import AugmentationSettings, augment
 from mlops_assets.tasks.detection3d.box_evaluation import evaluate_boxes
 from mlops_assets.tasks.detection3d.cloud_features import OBJECTS, CloudFeatures, spread
 from mlops_assets.tasks.detection3d.frame_detection import detect_frames
 from mlops_assets.tasks.detection3d.kitti_clouds import KittiLidarFrames
 from mlops_assets.tasks.detection3d.object_sampling import read_database
-from mlops_assets.tasks.detection3d.pillar_checkpoints import MODEL, read_model
+from mlops_assets.tasks.detection3d.pillar_checkpoints import CHECKPOINT, MODEL, read_checkpoint, read_model
 from mlops_assets.tasks.detection3d.pillar_detector import NativeDetector, validation_loss
 from mlops_assets.tasks.detection3d.pillar_request import PillarTraining, RoundedRange, pillar_training
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
-from mlops_assets.tasks.detection3d.pillar_training import Augment, Validate, train_pointpillars
+from mlops_assets.tasks.detection3d.pillar_training import Augment, Validate, checkpoint_version, train_pointpillars
 from mlops_assets.tasks.detection3d.pointpillars import PointPillars
 from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 from mlops_assets.tasks.detection3d.words import PROGRESS
@@ -50,6 +51,10 @@ DETECTION_FRAMES: Final = 100
 #: A CPU run of fewer pillars seen (frames x epochs x cells of the canvas) trains on one thread: threads cost more than they give.
 SMALL_RUN: Final = 1e9
 TRAINED_TO: Final = 0.96
+#: Where the validation split has nothing to choose a threshold on.
+UNCHOSEN_THRESHOLD: Final = 0.3
+
+ThresholdOrigin = Literal["f1", "nothing_right", "no_validation"]
 
 
 class ModelCard(Frozen):
@@ -62,6 +67,10 @@ class ModelCard(Frozen):
     augmentation: dict[str, JsonValue] | None = Field(description="settings of what was done to training frames; None: nothing")
     rounded: dict[str, tuple[float, float]] = Field(default_factory=dict, description="range -> asked and used [m]")
     seed: int
+    threshold: float = Field(
+        description="operating threshold: boxes from this score on are served and counted by recall and precision"
+    )
+    threshold_origin: ThresholdOrigin = Field(description="how the threshold was found; see `measuring_words`")
     device: str
     libraries: dict[str, str]
 
@@ -70,12 +79,13 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
     """Train PointPillars on the training split of ``features`` and write the model folder ``out``.
 
     A run killed at any moment goes on from its last checkpoint and, on a CPU, ends with the same bits as one that never stopped.
-    ``metrics`` holds the last losses and, over at most 100 validation frames, mAP@0.5 as the evaluation counts it.
+    A checkpoint that does not fit is told of and dropped. ``metrics`` holds the last losses and, over at most 100 validation
+    frames, mAP as the evaluation counts it; on these frames the operating threshold is chosen too.
 
     Raises:
-        UserError: a knob, a variant or an augmentation that there is not, or a checkpoint of other settings or data.
+        UserError: a knob, a variant or an augmentation that there is not.
         DataRejected: a frame cannot be used.
-        IntegrityError: the features folder or a checkpoint is damaged.
+        IntegrityError: the features folder is damaged.
         ComputeError: the loss is not finite any more.
     """
     words = PROGRESS[request.language]
@@ -87,31 +97,33 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
     for entry in wanted.rounded:
         report(0.0, _rounding(entry, words), {})
     started = time.monotonic()
+
+    def tell(fraction: float, text: str, metrics: Mapping[str, float]) -> None:
+        report(TRAINED_TO * fraction, text, {curve_name(name): value for name, value in metrics.items()})
+
     with torch_threads(wanted.settings, len(frames)) as threads:
         # Threads that make samples ahead of the network; the network itself takes the others.
         settings = wanted.settings.model_copy(update={"workers": 1 if threads == 1 else 2})
+        _drop_unusable(checkpoints / CHECKPOINT, checkpoint_version(folder.summary.digest, frames), settings, report, words)
         trained = train_pointpillars(
             frames,
             settings,
             out,
-            lambda fraction, text, metrics: report(TRAINED_TO * fraction, text, metrics),
+            tell,
             augment=augmenting,
             validate=_validate(folder, settings, len(frames)),
             data_version=folder.summary.digest,
             checkpoints=checkpoints,
             language=request.language,
         )
-        model, settings = read_model(trained.model)
-        metrics = {f"train_{name}": values[-1] for name, values in trained.curves.items() if not name.startswith("validation")}
-        metrics |= {name: values[-1] for name, values in trained.curves.items() if name.startswith("validation")}
-        if held_out:
-            shown = spread(held_out, DETECTION_FRAMES)
-            report(TRAINED_TO, words["validating"].format(frames=len(shown)), metrics)
-            metrics |= _validation_metrics(folder, NativeDetector(model, settings), shown)
-            device = next(model.parameters()).device.type
-        else:
-            device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
-    _write_card(out, _card(folder, request, wanted, device))
+        curves = {curve_name(name): values for name, values in trained.curves.items()}
+        metrics = {name: values[-1] for name, values in curves.items()}
+        shown = spread(held_out, DETECTION_FRAMES)
+        report(TRAINED_TO, words["validating"].format(frames=len(shown)), metrics)
+        detector = NativeDetector(*read_model(trained.model))
+        threshold, origin, measured = operating_threshold(folder, detector, shown)
+        metrics |= measured
+    _write_card(out, _card(folder, request, wanted, (threshold, origin), detector.device.type))
     report(1.0, words["trained"], metrics)
     return TrainSummary(
         algorithm=request.algorithm,
@@ -119,7 +131,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
         seconds=time.monotonic() - started,
         iterations=trained.steps,
         metrics=metrics,
-        curves=dict(trained.curves),
+        curves=curves,
     )
 
 
@@ -177,17 +189,52 @@ def _validate(folder: CloudFeatures, settings: PillarSettings, training_frames: 
     return validation_loss(KittiLidarFrames(held_out.copy, ids, held_out.widths), settings)
 
 
-def _validation_metrics(folder: CloudFeatures, detector: NativeDetector, ids: tuple[str, ...]) -> dict[str, float]:
+def operating_threshold(
+    folder: CloudFeatures, detector: NativeDetector, ids: Sequence[str]
+) -> tuple[float, ThresholdOrigin, dict[str, float]]:
+    """The score from which on F1 over all classes is largest on these frames, how it was found, and what they measured."""
+    if not ids:
+        return UNCHOSEN_THRESHOLD, "no_validation", {}
     found = detect_frames(folder, detector.detect, ids)
     judged = evaluate_boxes(found.labels, found.detections, folder.summary.classes)
-    return {} if judged.map_50 is None else {"validation_mAP@0.5": judged.map_50}
+    if judged.map_50 is None or judged.map_50_95 is None:
+        return UNCHOSEN_THRESHOLD, "no_validation", {}
+    measured = {"validation_mAP@0.5": judged.map_50, "validation_mAP@0.5:0.95": judged.map_50_95}
+    chosen = best_threshold(judged.pairs)
+    if chosen is None:
+        return detector.settings.score_threshold, "nothing_right", measured
+    return max(chosen[0], detector.settings.score_threshold), "f1", {**measured, "validation_f1": chosen[1]}
+
+
+def curve_name(name: str) -> str:
+    """As a curve or metric of the training: which split it was measured on comes first."""
+    return name if name.startswith("validation_") else f"train_{name}"
+
+
+def _drop_unusable(
+    checkpoint: Path, data_version: str, settings: PillarSettings, report: ProgressReporter, words: Mapping[str, str]
+) -> None:
+    """Take away a checkpoint that cannot be continued: a program that has changed must not end a training for good."""
+    if not checkpoint.is_file():
+        return
+    try:
+        read_checkpoint(checkpoint, settings, data_version, torch.device("cpu"))
+    except (IntegrityError, UserError) as error:
+        report(0.0, words["restarted"].format(reason=str(error).splitlines()[0]), {})
+        checkpoint.unlink()
 
 
 def _rounding(entry: RoundedRange, words: Mapping[str, str]) -> str:
     return words["rounded"].format(name=entry.name, asked=entry.asked, used=entry.used)
 
 
-def _card(folder: CloudFeatures, request: TrainingRequest, wanted: PillarTraining, device: str) -> ModelCard:
+def _card(
+    folder: CloudFeatures,
+    request: TrainingRequest,
+    wanted: PillarTraining,
+    threshold: tuple[float, ThresholdOrigin],
+    device: str,
+) -> ModelCard:
     return ModelCard(
         algorithm=request.algorithm,
         classes=folder.summary.classes,
@@ -196,6 +243,8 @@ def _card(folder: CloudFeatures, request: TrainingRequest, wanted: PillarTrainin
         augmentation=None if wanted.augmentation is None else wanted.augmentation.model_dump(mode="json"),
         rounded={entry.name: (entry.asked, entry.used) for entry in wanted.rounded},
         seed=request.seed,
+        threshold=threshold[0],
+        threshold_origin=threshold[1],
         device=device,
         libraries={"python": platform.python_version(), **{name: version(name) for name in ("numpy", "torch")}},
     )

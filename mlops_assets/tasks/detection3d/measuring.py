@@ -18,9 +18,10 @@ import numpy as np
 
 from mlops_assets.data.kitti.boxes import camera_boxes, camera_to_lidar_boxes, has_box
 from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.tasks.detection.confusion import BACKGROUND, Counts, confusion_matrix, counts_at, together
 from mlops_assets.tasks.detection.kitti_evaluation import DIFFICULTIES, STRICT, evaluate_kitti
 from mlops_assets.tasks.detection.kitti_result import METRICS, KittiEvaluation, Metric
-from mlops_assets.tasks.detection3d.box_evaluation import BoxEvaluation, confusion, evaluate_boxes
+from mlops_assets.tasks.detection3d.box_evaluation import BoxEvaluation, evaluate_boxes
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures, spread
 from mlops_assets.tasks.detection3d.fitting import ModelCard, read_trained
 from mlops_assets.tasks.detection3d.frame_detection import FoundFrames, detect_frames
@@ -32,8 +33,6 @@ from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.pointpillars import PointPillars
 from mlops_assets.tasks.interface import EvaluationSummary
 
-#: Detections below this are in the precision-recall curve only: not in recall, precision, confusion matrix and pictures.
-REPORT_SCORE: Final = 0.3
 LATENCY_CLOUDS, WARM_UP_CLOUDS = 20, 2
 #: As metrics name KITTI's boxes in the image.
 SHORT: Final[dict[Metric, str]] = {"bbox": "2d", "aos": "aos", "bev": "bev", "3d": "3d"}
@@ -67,10 +66,10 @@ def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -
     latency, timed = _latency(folder, network, settings, spread(ids, LATENCY_CLOUDS))
     detector = NativeDetector(network, settings)
     found = detect_frames(folder, detector.detect, ids)
-    score = max(REPORT_SCORE, settings.score_threshold)
     boxes = evaluate_boxes(found.labels, found.detections, card.classes)
     words = WORDS[request.language]
-    numbers = _box_numbers(boxes, score, words)
+    counts = counts_at(boxes.pairs, card.threshold, len(card.classes))
+    numbers = _box_numbers(boxes, counts, card, words)
     numbers.metrics["inference_latency_ms"] = latency
     numbers.conventions["inference_latency_ms"] = words["latency"].format(clouds=timed)
     kitti = evaluate_kitti(
@@ -78,16 +77,16 @@ def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -
     )
     _add_kitti(numbers, kitti, found, card.classes, words)
     numbers.warnings += _notes(folder, found, settings, card, words)
-    matrix = confusion(found.labels, found.detections, card.classes, score=score)
+    matrix = confusion_matrix(boxes.pairs, card.threshold, len(card.classes))
     out.mkdir(parents=True, exist_ok=True)
-    figures = draw_figures(folder, found, boxes, matrix, settings, score=score, language=request.language, out=out)
+    figures = draw_figures(folder, found, boxes, matrix, settings, threshold=card.threshold, language=request.language, out=out)
     seconds = sum(found.seconds)
     return EvaluationSummary(
         metrics=numbers.metrics,
         conventions=numbers.conventions,
-        per_class=_per_class(boxes, score),
+        per_class=_per_class(boxes, counts),
         confusion_matrix=matrix,
-        classes=card.classes,
+        classes=(*card.classes, BACKGROUND),
         rows=len(ids),
         figures=figures,
         rows_per_second=len(ids) / seconds if seconds > 0 else None,
@@ -110,25 +109,31 @@ def _latency(folder: CloudFeatures, network: PointPillars, settings: PillarSetti
     return statistics.median(times), len(times)
 
 
-def _box_numbers(boxes: BoxEvaluation, score: float, words: Mapping[str, str]) -> _Numbers:
+def _box_numbers(boxes: BoxEvaluation, counts: Sequence[Counts], card: ModelCard, words: Mapping[str, str]) -> _Numbers:
     numbers = _Numbers({}, {}, [])
-    counted = [entry for entry in boxes.classes if entry.objects]
-    names, objects = ", ".join(entry.name for entry in counted), sum(entry.objects for entry in counted)
-    given = {
-        "mAP@0.5": (boxes.map_50, "map_50"), "mAP@0.5:0.95": (boxes.map_50_95, "map_50_95"),
-        "recall": (boxes.recall(score), "recall"), "precision": (boxes.precision(score), "precision"),
-    }  # fmt: skip
-    for name, (value, sentence) in given.items():
+    counted = {name: curve.objects for name, curve in zip(boxes.classes, boxes.curves, strict=True) if curve.objects}
+    every = together(counts)
+    how = words[f"threshold.{card.threshold_origin}"]
+    values = {
+        "mAP@0.5": (boxes.map_50, "map_50"),
+        "mAP@0.5:0.95": (boxes.map_50_95, "map_50_95"),
+        "recall": (every.recall, "recall"),
+        "precision": (every.precision or 0.0, "precision"),
+    }
+    told = {"classes": ", ".join(counted), "objects": f"{sum(counted.values()):,}", "threshold": card.threshold, "how": how}
+    for name, (value, sentence) in values.items():
         if value is not None:
             numbers.metrics[name] = value
-            numbers.conventions[name] = words[sentence].format(classes=names, objects=f"{objects:,}", score=score)
-    for entry in boxes.classes:
-        if not entry.objects:
-            numbers.warnings.append(words["warning.no_objects"].format(name=entry.name))
-        elif not entry.detections:
-            numbers.warnings.append(words["warning.never_detected"].format(name=entry.name))
-    if boxes.precision(score) is None:
-        numbers.warnings.append(words["warning.no_precision"].format(score=score))
+            numbers.conventions[name] = words[sentence].format(**told)
+    for name, curve in zip(boxes.classes, boxes.curves, strict=True):
+        if not curve.objects:
+            numbers.warnings.append(words["warning.no_objects"].format(name=name))
+        elif not len(curve.scores):
+            numbers.warnings.append(words["warning.never_detected"].format(name=name))
+    if every.precision is None:
+        numbers.warnings.append(words["warning.no_precision"].format(threshold=card.threshold))
+    if card.threshold_origin != "f1":
+        numbers.warnings.append(words["warning.threshold"].format(threshold=card.threshold, how=how))
     return numbers
 
 
@@ -138,6 +143,7 @@ def _add_kitti(
     """KITTI's numbers as shares of 1. What the devkit leaves out because nothing was detected is 0 here: a miss is no gap."""
     known = {(n.class_name, n.metric, n.difficulty, n.recall_positions): n.value / 100 for n in kitti.numbers}
     few: list[str] = []
+    empty: list[str] = []
     for name in classes:
         for limits in DIFFICULTIES:
             objects = sum(
@@ -152,8 +158,7 @@ def _add_kitti(
                 for frame in found.labels.values()
             )
             if not objects:
-                text = words["warning.no_ground_truth"].format(name=name, difficulty=limits.name)
-                numbers.warnings.append(text)
+                empty.append(f"{name} {limits.name}")
                 continue
             if objects < POSITIONS:
                 few.append(f"{name} {limits.name} {objects}")
@@ -167,6 +172,8 @@ def _add_kitti(
                         occlusion=limits.max_occlusion, truncation=limits.max_truncation, overlap=STRICT.of(name, metric),
                         where=words[f"where.{metric}"], positions=words[f"positions.{positions}"], objects=f"{objects:,}",
                     ) + (words["never"] if value is None else "")  # fmt: skip
+    if empty:
+        numbers.warnings.append(words["warning.no_ground_truth"].format(cases=", ".join(empty)))
     if few:
         numbers.warnings.append(words["warning.few"].format(cases=", ".join(few)))
 
@@ -192,15 +199,15 @@ def _notes(
     return notes
 
 
-def _per_class(boxes: BoxEvaluation, score: float) -> dict[str, dict[str, float]]:
+def _per_class(boxes: BoxEvaluation, counts: Sequence[Counts]) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
-    for entry in boxes.classes:
-        right, detections = entry.at(score)
-        row = {"objects": float(entry.objects)}
-        if entry.average_precision is not None:
-            row |= {"ap@0.5": entry.average_precision[0], "ap@0.5:0.95": float(np.mean(entry.average_precision))}
-            row["recall"] = right / entry.objects
-        if detections:
-            row["precision"] = right / detections
-        table[entry.name] = row
+    for name, averages, count, curve in zip(boxes.classes, boxes.average_precisions, counts, boxes.curves, strict=True):
+        numbers = {
+            "ap50": None if averages is None else averages[0],
+            "ap50_95": None if averages is None else float(np.mean(averages)),
+            "recall": count.recall,
+            "precision": count.precision,
+        }
+        table[name] = {key: value for key, value in numbers.items() if value is not None}
+        table[name]["support"] = float(curve.objects)
     return table

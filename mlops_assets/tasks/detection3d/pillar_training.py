@@ -139,6 +139,11 @@ def train_pointpillars(
     return TrainedPillars(model, run.total, time.monotonic() - started, run.curves)
 
 
+def checkpoint_version(data_version: str, frames: FrameSource) -> str:
+    """What a checkpoint calls its data."""
+    return f"{data_version} {len(frames)} frames".strip()
+
+
 def one_cycle(step: int, total: int, settings: PillarSettings) -> tuple[float, float]:
     """Learning rate and momentum of a step 0 … total - 1: half a cosine up, then half a cosine down, and the reverse.
 
@@ -183,7 +188,7 @@ class _Run:
         device = device_of(settings)
         precision = precision_of(settings, device)
         model = build_pointpillars(settings).to(device)
-        version = f"{data_version} {len(frames)} frames".strip()
+        version = checkpoint_version(data_version, frames)
         optimiser = torch.optim.AdamW(
             model.parameters(),
             lr=settings.learning_rate,

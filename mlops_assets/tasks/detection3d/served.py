@@ -58,8 +58,8 @@ def export(features: Path, model: Path, request: TrainingRequest, out: Path) -> 
     network, settings, card = read_trained(model, folder)
     ids = spread(folder.frame_ids("test"), CLOUDS_COMPARED)
     clouds = [in_range(folder.copy.cloud(name), settings) for name in ids]
-    # On the CPU: what a GPU rounds otherwise is no fault of the graphs.
-    settings = settings.model_copy(update={"device": "cpu"})
+    # From the operating threshold on, and on the CPU: what a GPU rounds otherwise is no fault of the graphs.
+    settings = settings.model_copy(update={"device": "cpu", "score_threshold": card.threshold})
     exported = export_pointpillars(network, settings, out, clouds)
     native, served = NativeDetector(network, settings), OnnxPillars.load(out)
     found: list[LidarDetections] = []
