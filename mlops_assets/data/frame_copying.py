@@ -228,7 +228,8 @@ class _Shard:
         self, entry: FrameEntry, files: dict[Part, KeptFile], work: Path
     ) -> tuple[dict[str, int], tuple[Finding, ...], list[DamagedFile]]:
         """Objects and findings of a copied frame; files that cannot be read although they are as registered."""
-        frame = Frame(entry.object_id, **{part: kept.key for part, kept in files.items()})
+        keys = {part: kept.key for part, kept in files.items()}
+        frame = Frame(entry.object_id, keys.get("image"), keys.get("cloud"), keys.get("calibration"), keys.get("labels"))
         copy = KittiCopy(work, FrameIndex("object", "training", {frame.frame_id: frame}))
         damaged = []
         # Without the cloud: counting the points in every box would take ten times as long as all the rest.
@@ -254,9 +255,7 @@ class _Shard:
         """Leave nothing but whole frames, safe on the disk, and say so last."""
         kept = {file.key: file for content in whole for file in content.files.values()}
         for path in list((self.out / "training").rglob("*")):
-            if path.is_dir():
-                _make_durable(path)
-            elif path.relative_to(self.out).as_posix() in kept:
+            if path.is_dir() or path.relative_to(self.out).as_posix() in kept:
                 _make_durable(path)
             else:  # of a frame that was moved into place half, and is damaged now
                 path.unlink()

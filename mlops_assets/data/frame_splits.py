@@ -35,9 +35,7 @@ class Assignment:
     unlisted: int = 0
 
 
-def split_frames(
-    frame_ids: Sequence[str], lists: Mapping[str, Sequence[str]], options: Preprocessing, seed: int
-) -> Assignment:
+def split_frames(frame_ids: Sequence[str], lists: Mapping[str, Sequence[str]], options: Preprocessing, seed: int) -> Assignment:
     """Split these frames (ids of the source, ``0003/000012`` in sequences) as the module tells.
 
     ``options.split`` set to ``random`` or ``time`` overrides lists and sequences.
@@ -92,13 +90,9 @@ def _cut(ids: Sequence[str], options: Preprocessing, *, test_first: bool = False
 
 def _listed(lists: Mapping[str, list[str]], options: Preprocessing, seed: int) -> Ids:
     if lists.get("val") and lists.get("test"):
-        test = set(lists["test"])
-        validation = set(lists["val"]) - test
-        return {
-            "train": [i for i in lists["train"] if i not in test | validation],
-            "validation": list(validation),
-            "test": list(test),
-        }
+        held_out, judged = set(lists["test"]), set(lists["val"]) - set(lists["test"])
+        train = [i for i in lists["train"] if i not in held_out | judged]
+        return {"train": train, "validation": list(judged), "test": list(held_out)}
     test = set(lists.get("val") or lists["test"])
     rest = [frame_id for frame_id in lists["train"] if frame_id not in test]
     wanted = min(round(options.validation_fraction * (len(rest) + len(test))), len(rest) // 2)
