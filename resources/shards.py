@@ -52,12 +52,7 @@ class Shards:
             IntegrityError: a file in the store differs from its digest.
         """
         listed = self.listed(version)
-        if not 0 <= number < version.shards:
-            raise NotFound(
-                f"{version.dataset_id} has no such shard", field="shard", given=number, allowed=(f"0 … {version.shards - 1}",)
-            )
-        entries = listed.shard(number)
-        key = sha256_of({"format": FORMAT, "frames": [entry.model_dump(mode="json") for entry in entries]})[:32]
+        key = _key(version, listed, number)
         prefix = f"datasets/{version.dataset_id}/frames/{key}"
         if self._store.manifest(prefix) is None:
             work = self._scratch / version.dataset_id / key
@@ -69,6 +64,25 @@ class Shards:
         folder = self._store.checkout(prefix)
         summary = ShardSummary.model_validate_json((folder / SHARD).read_bytes())
         return folder, summary.model_copy(update={"version": version.version, "shard": number})
+
+    def known(self, version: DatasetVersion, number: int) -> ShardSummary | None:
+        """What came of a shard so far, None where it has not been made; nothing is copied or tried again.
+
+        Raises:
+            NotFound: the version has no such shard.
+            UserError: it is no version of frames.
+        """
+        key = _key(version, self.listed(version), number)
+        folder = f"datasets/{version.dataset_id}/frames"
+        kept = [key] if self._store.manifest(f"{folder}/{key}") is not None else self._damaged(folder, key)
+        found = [ShardSummary.model_validate_json(self._store.get(f"{folder}/{name}/{SHARD}")) for name in kept]
+        # A frame that is whole once stays, so of a shard with damaged files the one with the most frames is the latest.
+        latest = max(found, key=lambda summary: len(summary.frames), default=None)
+        return None if latest is None else latest.model_copy(update={"version": version.version, "shard": number})
+
+    def _damaged(self, folder: str, key: str) -> list[str]:
+        names = (name for name in self._store.children(folder) if name.startswith(f"{key}-"))
+        return [name for name in names if self._store.manifest(f"{folder}/{name}") is not None]
 
     def listed(self, version: DatasetVersion) -> FrameList:
         """The frames of a version.
@@ -85,9 +99,7 @@ class Shards:
             self._lists = {known: FrameList.read(self._catalogue.folder(*known))}
         return self._lists[known]
 
-    def _made(
-        self, version: DatasetVersion, listed: FrameList, number: int, work: Path, prefix: str, told: Told
-    ) -> str:
+    def _made(self, version: DatasetVersion, listed: FrameList, number: int, work: Path, prefix: str, told: Told) -> str:
         """Make or complete the shard in ``work`` and publish it; the prefix it is under."""
         summary = copy_shard(listed.shard(number), self._root(version, listed), version, number, work, told)
         if summary.damaged:
@@ -105,3 +117,11 @@ class Shards:
         places = [folder_of(current.entry.source)] if current.version == version.version else []
         places += [folder_of(version.entry.source), Path(listed.root)]
         return next((place for place in places if place.is_dir()), places[0])
+
+
+def _key(version: DatasetVersion, listed: FrameList, number: int) -> str:
+    if not 0 <= number < version.shards:
+        raise NotFound(
+            f"{version.dataset_id} has no such shard", field="shard", given=number, allowed=(f"0 … {version.shards - 1}",)
+        )
+    return sha256_of({"format": FORMAT, "frames": [entry.model_dump(mode="json") for entry in listed.shard(number)]})[:32]

@@ -254,9 +254,7 @@ class _Shard:
         """Leave nothing but whole frames, safe on the disk, and say so last."""
         kept = {file.key: file for content in whole for file in content.files.values()}
         for path in list((self.out / "training").rglob("*")):
-            if path.is_dir():
-                _make_durable(path)
-            elif path.relative_to(self.out).as_posix() in kept:
+            if path.is_dir() or path.relative_to(self.out).as_posix() in kept:
                 _make_durable(path)
             else:  # of a frame that was moved into place half, and is damaged now
                 path.unlink()

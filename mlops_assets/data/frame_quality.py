@@ -56,7 +56,7 @@ def check_files(
     if usable < LEAST_FRAMES or lost > DAMAGE_STOP * frames:
         severity = "stop"
         evidence["usable_frames"] = usable
-    elif lost >= DAMAGE_ALERT * frames and lost or incomplete:
+    elif (lost >= DAMAGE_ALERT * frames and lost) or incomplete:
         severity = "alert"
     limit = f"all whole; stops above {DAMAGE_STOP:.0%} of the frames or below {LEAST_FRAMES} frames"
     passed = not damaged and not incomplete and severity != "stop"
