@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from pydantic import Field
 
-from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.data.forms import Told
 from mlops_assets.data.frame_shards import ShardSummary
 from mlops_assets.data.kitti.coco import CocoPolicy
@@ -41,18 +40,6 @@ PROGRESS_LOGGER = "mlops.frames"
 _SHOWN_DIGITS = 16
 
 SummaryT = TypeVar("SummaryT", bound=Frozen)
-
-
-class ShardSource(Protocol):
-    """Where the frames of a shard come from; ``resources.shards`` of the platform."""
-
-    def frames(self, version: DatasetVersion, number: int, told: Told) -> tuple[Path, ShardSummary]:
-        """The folder of one shard, made first where it has not been made yet."""
-        ...
-
-    def known(self, version: DatasetVersion, number: int) -> ShardSummary | None:
-        """What came of one shard, None where it has not been made."""
-        ...
 
 
 class VoxelSummary(Frozen):

@@ -50,6 +50,7 @@ FRAMES_CHECK = "files_readable"
 SECONDS_BETWEEN_LINES = 5.0
 """A run of 200 frames leaves a few lines in the log of events, not 200."""
 _MEGABYTE = 1_000_000
+_PATH = 72
 _PROGRESS = logging.getLogger(PROGRESS_LOGGER)
 
 
@@ -153,10 +154,11 @@ def kitti_frames(context: AssetExecutionContext) -> Iterator[MaterializeResult[o
     """Make the shard of this partition, or find it made; a damaged file keeps its own frame out and no other."""
     step = ShardStep(context)
     step.register()
-    reused = step.platform.shards.known(step.version, step.place.shard) is not None
+    known = step.platform.shards.known(step.version, step.place.shard)
     begun = time.monotonic()
     folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
     seconds = time.monotonic() - begun
+    reused = known is not None and known.digest == shard.digest  # damaged files are tried again each time
     speed = {} if reused else {"seconds": seconds, "MB_per_second": shard.bytes / _MEGABYTE / max(seconds, 1e-9)}
     pictures = step.products.pictures(shard, folder)
     yield MaterializeResult(
@@ -244,7 +246,7 @@ def kitti_coco(context: AssetExecutionContext, config: CocoConfig) -> Materializ
             "frames_without_labels": summary.without_labels,
             "annotations": summary.annotations,
             "crowd_regions": summary.crowds,
-            "roles": table(("KITTI class: becomes", "objects"), list(summary.roles.items())),
+            "roles": table(("KITTI class: becomes", "objects"), list(summary.roles.items()), _PATH),
             "policy": MetadataValue.json(summary.policy.model_dump(mode="json")),
             **step.metadata(made, summary.images),
         },
@@ -275,7 +277,7 @@ def _pictured(pictures: Path) -> Metadata:
 def _damaged(shard: ShardSummary) -> MetadataValue:
     if not shard.damaged:
         return MetadataValue.md("none")
-    return table(("file", "reason"), [(file.key, file.reason) for file in shard.damaged])
+    return table(("file", "reason"), [(file.key, file.reason) for file in shard.damaged], _PATH)
 
 
 def _unusable(name: str, error: ValidationError) -> UserError:

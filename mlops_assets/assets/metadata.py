@@ -39,9 +39,12 @@ def figure(path: Path) -> MetadataValue:
     return MetadataValue.md(f"![{path.stem}](data:image/png;base64,{data})")
 
 
-def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> MetadataValue:
-    """A Markdown table; as many of its first rows as are shown in place, and how many more there are."""
-    return MetadataValue.md(_inline_table(headers, [[_cell(cell) for cell in row] for row in rows]))
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]], width: int = _NAME) -> MetadataValue:
+    """A Markdown table; as many of its first rows as are shown in place, and how many more there are.
+
+    Texts are cut to ``width`` characters.
+    """
+    return MetadataValue.md(_inline_table(headers, [[_cell(cell, width) for cell in row] for row in rows]))
 
 
 def confusion_table(classes: Sequence[str], matrix: Sequence[Sequence[int]]) -> MetadataValue:
@@ -105,8 +108,8 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.3f}" if whole else "-"
 
 
-def _cell(cell: object) -> str:
-    return echo(cell, _NAME) if isinstance(cell, str) else str(cell)
+def _cell(cell: object, width: int) -> str:
+    return echo(cell, width) if isinstance(cell, str) else str(cell)
 
 
 def _markdown(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

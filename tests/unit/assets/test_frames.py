@@ -30,17 +30,16 @@ from mlops_assets.definitions import defs
 from mlops_assets.tasks.detection3d.pillar_settings import STANDARD
 from mlops_assets.tasks.detection3d.voxel_files import read_voxels
 from mlops_assets.tasks.detection3d.voxels import voxelize
-from resources.frame_assets import register_shards
+from resources.frame_assets import ShardKeys, register_shards
 from resources.platform import Platform
 from resources.runs import failure_of
 from sensors.shards import add_shards
-from tests.standins.folder_shards import FolderShards, generated, published
+from tests.streets import cut_off, generated, registered
 
 
 @pytest.fixture
-def world(tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> DatasetVersion:
-    monkeypatch.setattr(Platform, "shards", property(FolderShards), raising=False)
-    return published(platform, generated(tmp_path / "world", 6), shards=2)
+def world(tmp_path: Path, platform: Platform) -> DatasetVersion:
+    return registered(platform, generated(tmp_path / "world", 6))
 
 
 @pytest.fixture
@@ -65,8 +64,7 @@ def shown(result: ExecuteInProcessResult, asset: str) -> dict[str, Any]:
 
 
 def damage(world: DatasetVersion, frame: str) -> None:
-    path = Path(world.entry.source) / f"training/velodyne/{frame}.bin"
-    path.write_bytes(path.read_bytes()[:-5])
+    cut_off(Path(world.entry.source), frame)
 
 
 def test_the_defaults_of_the_configuration_are_the_standard_ones() -> None:
@@ -78,7 +76,8 @@ def test_a_shard_becomes_frames_voxels_and_coco_and_a_second_run_reuses_all_of_i
     platform: Platform, instance: DagsterInstance, world: DatasetVersion
 ) -> None:
     keys = register_shards(instance, platform, world)
-    assert keys == ("streets-8f3c2a1b-0000", "streets-8f3c2a1b-0001")
+    name = f"streets-{world.version.removeprefix('sha256-')[:8]}"
+    assert keys == (f"{name}-0000", f"{name}-0001")
     first = made(platform, instance, keys[0])
     assert first.success
     frames, voxels, coco = (shown(first, asset) for asset in ("kitti_frames", "voxels", "kitti_coco"))
@@ -176,10 +175,13 @@ def test_the_sensor_adds_partitions_of_new_versions_once_and_keeps_those_of_old_
 
     found, cursor = tick(None)
     assert isinstance(found, SensorResult) and found.dynamic_partitions_requests is not None
-    assert list(found.dynamic_partitions_requests[0].partition_keys) == ["streets-8f3c2a1b-0000", "streets-8f3c2a1b-0001"]
-    instance.add_dynamic_partitions("kitti_shard", found.dynamic_partitions_requests[0].partition_keys)
+    first = list(found.dynamic_partitions_requests[0].partition_keys)
+    assert first == list(ShardKeys(platform.store).keys(world)) and len(first) == 2
+    instance.add_dynamic_partitions("kitti_shard", first)
     assert isinstance(tick(cursor)[0], SkipReason) and isinstance(tick(None)[0], SkipReason)
-    published(platform, Path(world.entry.source), shards=1, version="sha256-ffff000000000000")
+    damage(world, "000001")
+    changed = registered(platform, Path(world.entry.source), shard_frames=6)
     newer, _ = tick(cursor)
     assert isinstance(newer, SensorResult) and newer.dynamic_partitions_requests is not None
-    assert list(newer.dynamic_partitions_requests[0].partition_keys) == ["streets-ffff0000-0000"]
+    second = list(newer.dynamic_partitions_requests[0].partition_keys)
+    assert second == list(ShardKeys(platform.store).keys(changed)) and len(second) == 1 and second[0] not in first

@@ -12,13 +12,12 @@ import jobs.commands  # noqa: F401
 from jobs.command_line import cli
 from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
 from resources.platform import Platform
-from tests.standins.folder_shards import FolderShards, generated, published
+from tests.streets import cut_off, generated, registered
 
 
 @pytest.fixture
-def world(tmp_path: Path, platform: Platform, monkeypatch: pytest.MonkeyPatch) -> DatasetVersion:
-    monkeypatch.setattr(Platform, "shards", property(FolderShards), raising=False)
-    return published(platform, generated(tmp_path / "world", 6), shards=2)
+def world(tmp_path: Path, platform: Platform) -> DatasetVersion:
+    return registered(platform, generated(tmp_path / "world", 6))
 
 
 def run(*arguments: str) -> Result:
@@ -26,14 +25,14 @@ def run(*arguments: str) -> Result:
 
 
 def test_shards_are_listed_made_and_found_again_within_80_columns(platform: Platform, world: DatasetVersion) -> None:
-    cloud = Path(world.entry.source) / "training/velodyne/000004.bin"
-    cloud.write_bytes(cloud.read_bytes()[:-5])
+    cut_off(Path(world.entry.source), "000004")
+    name = f"streets-{world.version.removeprefix('sha256-')[:8]}"
     listed = run("streets")
     assert listed.exit_code == 0, listed.output
-    assert "2 shards" in listed.stdout and "partitions streets-8f3c2a1b-0000 …" in listed.stdout
+    assert "2 shards" in listed.stdout and f"partitions {name}-0000 …" in listed.stdout
     made = run("streets", "--make", "--shard", "1")
     assert made.exit_code == 0, made.output
-    assert "made    streets-8f3c2a1b-0001" in made.stderr
+    assert f"made    {name}-0001" in made.stderr
     assert "training/velodyne/000004.bin" in made.stdout
     again = json.loads(run("streets", "--make", "--json").stdout)
     assert [shard["outcome"] for shard in again["shards"]] == ["made", "reused"]
@@ -44,13 +43,16 @@ def test_shards_are_listed_made_and_found_again_within_80_columns(platform: Plat
         assert max(map(len, result.stdout.splitlines())) <= 80
 
 
-def test_a_shard_that_fails_is_told_and_does_not_hold_up_the_others(platform: Platform, world: DatasetVersion) -> None:
-    (Path(world.entry.source) / "training/label_2/000000.txt").write_text("Car 0 0 nonsense\n")
+def test_a_shard_that_fails_is_told_and_does_not_hold_up_the_others(
+    platform: Platform, world: DatasetVersion, tmp_path: Path
+) -> None:
+    assert run("streets", "--make", "--shard", "1").exit_code == 0
+    (tmp_path / "world").rename(tmp_path / "elsewhere")
     result = run("streets", "--make", "--json")
     assert result.exit_code == 1
     states = json.loads(result.stdout)["shards"]
-    assert [state["outcome"] for state in states] == ["failed", "made"]
-    assert "000000.txt" in states[0]["error"]
+    assert [state["outcome"] for state in states] == ["failed", "reused"]
+    assert str(tmp_path / "world") in states[0]["error"]
     assert "0000 failed: " in result.stderr and max(map(len, result.stderr.splitlines())) <= 80
 
 
