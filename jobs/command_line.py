@@ -117,12 +117,13 @@ def _refuse(error: UserError, as_json: bool) -> None:
 
 
 def _told(problem: Problem) -> str:
-    from mlops_assets.reports.language import sentence
+    from mlops_assets.reports.language import fields_of_sentence, sentence
 
-    parts = [sentence(f"problem.{problem.code}", "en")]
+    key = f"problem.{problem.code}"
+    parts = [sentence(key, "en", allowed=", ".join(problem.allowed))]
     if problem.given:
         parts.append(f"given: {problem.given}")
-    if problem.allowed:
+    if problem.allowed and not fields_of_sentence(key):
         parts.append(f"allowed: {', '.join(problem.allowed[:12])}{', …' if len(problem.allowed) > 12 else ''}")
     if problem.suggestion:
         parts.append(f"did you mean: {problem.suggestion}")

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from filelock import FileLock
+from pydantic import JsonValue
 
 from mlops_assets.code_version import code_version, environment_versions
-from mlops_assets.data.dataset import PreparedDataset
+from mlops_assets.data.dataset import TABLE, PreparedDataset
 from mlops_assets.errors import MlopsError
 from mlops_assets.reports.notifications import facts_of_record, notification_for
 from mlops_assets.reports.record import (
@@ -25,10 +27,11 @@ from mlops_assets.reports.record import (
     TrainingRecord,
 )
 from mlops_assets.reports.report import history_files, report_html, report_markdown
+from mlops_assets.request.optimiser.rules import carry_out
 from mlops_assets.request.plan import Plan
-from mlops_assets.request.schema import Frozen
+from mlops_assets.request.schema import Frozen, TrainingRequest
 from mlops_assets.serving.package import Examples, ModelMetadata
-from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary
+from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary, task_for
 from resources.impact import record_impact, with_impact
 from resources.ledger import now
 
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
     from resources.platform import Platform
 
 ModelT = TypeVar("ModelT", bound=Frozen)
+#: Only field of a row -> type under which the bare file is sent instead, and a name for it.
+BARE_FILES = {"image": ("image/png", "image.png"), "points": ("application/octet-stream", "cloud.bin")}
+BOXES_SHOWN = 3
+#: Fields of a request that a plan on frames fills in, or writes by their own names.
+SETTLED = (("dataset", "classes"), ("preprocessing", "input_size"), ("preprocessing", "augmentation"))
 
 
 class _Facts:
@@ -97,10 +105,14 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         feature_digest=features.digest if features is not None else None,
         hyperparameters=dict(trained.hyperparameters) if trained is not None else dict(plan.hyperparameters) if plan else {},
         training_seconds=trained.seconds if trained is not None else None,
+        settled=_settled(request, plan),
         curves=trained.curves if trained is not None else {},
         metrics={**(trained.metrics if trained is not None else {}), **(measured.metrics if measured is not None else {})},
+        conventions=measured.conventions if measured is not None else {},
         per_class=measured.per_class if measured is not None else {},
         confusion_matrix=measured.confusion_matrix if measured is not None else [],
+        confusion_classes=measured.classes if measured is not None else (),
+        variants=_variants(request),
         importance=measured.importance if measured is not None else {},
         gate=gate,
         model=_model_facts(platform, training_id, facts),
@@ -111,6 +123,24 @@ def build_record(platform: Platform, training_id: str, error: str | None) -> Tra
         error=error if outcome == "failed" else None,
     )
     return with_impact(platform, record)
+
+
+def _settled(request: TrainingRequest, plan: Plan | None) -> dict[str, JsonValue]:
+    """What the plan gave to fields of the request that are no optimisation: the default variant, the classes of the copy …"""
+    if plan is None:
+        return {}
+    asked = carry_out(request, plan.optimizations).model_dump(mode="json")
+    planned = plan.request.model_dump(mode="json")
+    found: dict[str, JsonValue] = {} if asked["variant"] == planned["variant"] else {"variant": planned["variant"]}
+    for section, name in SETTLED:
+        if asked[section][name] != planned[section][name]:
+            found[f"{section}.{name}"] = planned[section][name]
+    return found
+
+
+def _variants(request: TrainingRequest) -> tuple[str, ...]:
+    offered = task_for(request.algorithm)
+    return offered[1].variants if offered is not None else ()
 
 
 def _class_balance(trained: TrainSummary | None) -> dict[str, tuple[float, float]]:
@@ -131,6 +161,9 @@ def _dataset_facts(prepared: PreparedDataset | None, features: FeatureSummary | 
         removed=prepared.removed,
         split=prepared.split,
         features=len(features.feature_names) if features is not None else 0,
+        form=prepared.form,
+        parts=features.feature_names if features is not None and prepared.form != TABLE else (),
+        objects=features.objects if features is not None else {},
         classes=features.classes if features is not None else (),
         checks=prepared.checks,
         digest=prepared.digest,
@@ -248,14 +281,43 @@ def predict_example(platform: Platform, record: TrainingRecord) -> str | None:
     examples = example_rows(platform, record.training_id)
     if examples is None:
         return None
-    body = json.dumps(dict(examples.rows[0]), ensure_ascii=False)
+    row = dict(examples.rows[0])
     url = record.endpoint.url
     try:
         # It may have been killed since it was deployed, and have come back at another port.
         url = platform.endpoints.ensure(record.model_id, record.endpoint.environment).url
         given = platform.endpoints.predict(record.model_id, record.endpoint.environment, list(examples.rows))
-        answer = json.dumps(given, ensure_ascii=False)
+        answer = example_answer(given)
     except MlopsError as error:
         answer = f"({error})"
-    command = f"curl -s {url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    return f"{command}\n{answer}"
+    return f"{example_call(url, row)}\n{answer}"
+
+
+def example_call(url: str, row: Mapping[str, JsonValue]) -> str:
+    """The ``curl`` for one row; an image or a cloud, too long to be read, goes as the bare file that a person has."""
+    for name, (content_type, file) in BARE_FILES.items():
+        if set(row) == {name}:
+            return f"curl -s {url}/invocations -H 'Content-Type: {content_type}' --data-binary @{file}"
+    body = json.dumps(dict(row), ensure_ascii=False)
+    return f"curl -s {url}/invocations -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+
+
+def example_answer(given: Mapping[str, JsonValue]) -> str:
+    """The endpoint's answer as JSON; of a detector the surest boxes, and how many more there are in ``boxes_left_out``."""
+    predictions = given.get("predictions")
+    first = predictions[0] if isinstance(predictions, list) and predictions else None
+    boxes = first.get("boxes") if isinstance(first, dict) else None
+    if not isinstance(first, dict) or not isinstance(boxes, list):
+        return json.dumps(given, ensure_ascii=False)
+    left = len(boxes) - BOXES_SHOWN
+    shown = {**first, "boxes": boxes[:BOXES_SHOWN], **({"boxes_left_out": left} if left > 0 else {})}
+    return json.dumps({**given, "predictions": [_rounded(shown)]}, ensure_ascii=False)
+
+
+def _rounded(value: JsonValue) -> JsonValue:
+    """Numbers with four digits behind the point: those of a box go on without telling more."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, list):
+        return [_rounded(item) for item in value]
+    return {key: _rounded(item) for key, item in value.items()} if isinstance(value, dict) else value

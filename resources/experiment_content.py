@@ -31,6 +31,7 @@ def run_parameters(record: TrainingRecord) -> dict[str, str]:
         "request.algorithm": record.request.algorithm,
         "request.task_type": record.request.task_type,
         "request.seed": record.request.seed,
+        **_of_network(record),
         "dataset.id": record.request.dataset.dataset_id,
         "plan.digest": record.plan_digest,
         "code.version": record.code_version,
@@ -45,6 +46,24 @@ def run_parameters(record: TrainingRecord) -> dict[str, str]:
     if record.feature_digest is not None:
         given["features.digest"] = record.feature_digest
     return {tracked_name(name): _text(value)[:MAX_PARAMETER] for name, value in given.items()}
+
+
+def _of_network(record: TrainingRecord) -> dict[str, JsonValue]:
+    """What tells two detectors apart beside their hyperparameters; nothing for algorithms without variants."""
+    if not record.variants:
+        return {}
+    request = record.effective_request
+    return {
+        "request.variant": request.variant,
+        "request.classes": list(request.dataset.classes),
+        "request.input_size": list(request.preprocessing.input_size),
+        "request.augmentation": list(request.preprocessing.augmentation),
+    }
+
+
+def renamed_metrics(record: TrainingRecord) -> dict[str, str]:
+    """Name in MLflow -> the metric's own, of those that MLflow does not take as they are: the way back."""
+    return {tracked_name(name): name for name in record.metrics if tracked_name(name) != name}
 
 
 def _text(value: JsonValue) -> str:
@@ -80,6 +99,8 @@ def run_tags(record: TrainingRecord) -> dict[str, str]:
         tags["mlops.approved_by"] = record.approved_by
     if record.not_done:
         tags["mlops.not_done"] = ", ".join(record.not_done)
+    if renamed_metrics(record):
+        tags["mlops.metric_names"] = json.dumps(renamed_metrics(record), ensure_ascii=False)
     if record.error:
         tags["mlops.error"] = record.error
     return {name: value[:MAX_TAG] for name, value in tags.items()}

@@ -11,10 +11,13 @@ from mlops_assets.reports.gate import decide_gate
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.record import GateDecision
 from mlops_assets.request.plan import Plan
-from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary, installed_tasks
+from mlops_assets.tasks.interface import EvaluationSummary, FeatureSummary, TrainSummary, installed_tasks, task_for
 from resources.artifacts import Artifact
 from resources.closing import log_to_mlflow
 from resources.platform import Platform
+
+#: Columns of the table by class that count and measure nothing.
+COUNTED = ("support", "objects", "detections")
 
 
 @asset(
@@ -37,7 +40,7 @@ def evaluation(
         gate = approved.gate_metric
         step.done(
             sentence(
-                "detail.evaluation",
+                "detail.evaluation_frames" if approved.characteristics.has_frames else "detail.evaluation",
                 approved.request.language,
                 metric=gate,
                 value=f"{summary.metrics[gate]:.4f}",
@@ -48,7 +51,8 @@ def evaluation(
             value=step.finished or step.staged(f"evaluations/{step.training_id}"),
             metadata={
                 **numbers(summary.metrics),
-                **numbers({"test_rows": summary.rows}),
+                **numbers({"test_frames" if approved.characteristics.has_frames else "test_rows": summary.rows}),
+                **({"conventions": MetadataValue.json(summary.conventions)} if summary.conventions else {}),
                 **_at_a_glance(summary),
                 **{f"figure_{name.removesuffix('.png')}": figure(step.folder / name) for name in summary.figures},
             },
@@ -58,12 +62,13 @@ def evaluation(
 def _at_a_glance(summary: EvaluationSummary) -> Metadata:
     shown: Metadata = {}
     if summary.confusion_matrix:
-        shown["confusion_matrix"] = confusion_table(summary.classes, summary.confusion_matrix)
+        missing = len(summary.confusion_matrix) - len(summary.classes)  # a detector's matrix also has the background
+        shown["confusion_matrix"] = confusion_table((*summary.classes, *["background"] * missing), summary.confusion_matrix)
     if summary.per_class:
         metrics = list(next(iter(summary.per_class.values())))
-        metrics = [name for name in metrics if name != "support"] + [name for name in metrics if name == "support"]
+        metrics = [name for name in metrics if name not in COUNTED] + [name for name in metrics if name in COUNTED]
         rows = [
-            (name, *("-" if m not in v else int(v[m]) if m == "support" else round(v[m], 4) for m in metrics))
+            (name, *("-" if m not in v else int(v[m]) if m in COUNTED else round(v[m], 4) for m in metrics))
             for name, v in summary.per_class.items()
         ]
         shown["per_class"] = table(("class", *("rows" if m == "support" else m for m in metrics)), rows)
@@ -98,8 +103,13 @@ def gate(
     platform: Platform = context.resources.platform
     approved = plan.read("plan.json", Plan)
     measured = evaluation.read("results.json", EvaluationSummary)
+    algorithm = task_for(approved.request.algorithm)
     decision = decide_gate(
-        approved, features.read("summary.json", FeatureSummary), model.read("summary.json", TrainSummary), measured
+        approved,
+        features.read("summary.json", FeatureSummary),
+        model.read("summary.json", TrainSummary),
+        measured,
+        variants=algorithm[1].variants if algorithm is not None else (),
     )
     branch = "approved_model" if decision.passed else "operator_request"
     with Step(context, platform, branch, None, plan=plan, features=features, model=model, evaluation=evaluation) as step:

@@ -4,7 +4,7 @@ from dagster import AssetExecutionContext, MaterializeResult, MetadataValue, ass
 
 from mlops_assets.assets.metadata import numbers
 from mlops_assets.assets.step import Step
-from mlops_assets.data.dataset import DatasetVersion
+from mlops_assets.data.dataset import TABLE, DatasetVersion
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.reports.quantities import dollars
@@ -51,6 +51,13 @@ def training_request(context: AssetExecutionContext) -> MaterializeResult[object
         )
 
 
+def _sizes(version: DatasetVersion) -> dict[str, int]:
+    """Rows and columns of a table; frames, and how many have each part, of a copy of frames."""
+    if version.form == TABLE:
+        return {"rows": version.rows, "columns": len(version.columns)}
+    return {"frames": version.rows, **version.parts}
+
+
 @asset(
     description="What will run: request, detected characteristics, data and code version. Its digest is approved.",
     partitions_def=model_lines,
@@ -76,7 +83,8 @@ def plan(context: AssetExecutionContext, training_request: Artifact) -> Material
                 "plan_digest": made.digest,
                 "dataset_version": made.dataset_version,
                 "code_version": made.code_version,
-                **numbers({"rows": version.rows, "columns": len(version.columns), "not_done": len(made.not_done)}),
+                **numbers(_sizes(version)),
+                **numbers({"not_done": len(made.not_done)}),
                 **numbers({"optimizations": sum(o.carried_out for o in made.optimizations), "similar": len(expected.similar)}),
                 **({} if expected.duration_seconds is None else numbers({"estimated_seconds": expected.duration_seconds})),
                 "plan": MetadataValue.json(made.model_dump(mode="json")),

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from mlops_assets.errors import Problem
 from mlops_assets.reports import facts
-from mlops_assets.reports.language import sentence
+from mlops_assets.reports.language import fields_of_sentence, sentence
 from mlops_assets.reports.markdown import bullets, echo, fence, link_or_code, paragraphs, plain, table
 from mlops_assets.reports.optimizations import outcome
 from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
@@ -71,9 +71,9 @@ def problem_table(problems: Sequence[Problem], language: Language, *, nowhere: s
     rows = [
         (
             echo(problem.field) if problem.field else sentence(f"label.{nowhere}", language),
-            sentence(f"problem.{problem.code}", language),
+            sentence(f"problem.{problem.code}", language, allowed=_allowed(problem.allowed, language)),
             echo(problem.given) if problem.given else "—",
-            _allowed(problem.allowed, language),
+            "—" if fields_of_sentence(f"problem.{problem.code}") else _allowed(problem.allowed, language),
             echo(problem.suggestion) if problem.suggestion else "—",
         )
         for problem in problems
@@ -168,6 +168,7 @@ def result_comment(
     if record.metrics:
         blocks += [f"### {sentence('heading.results', language)}", facts.metrics_table(record, language)]
         blocks.append(facts.gate_sentence(record.gate, language) if record.gate else "")
+        blocks.append(facts.conventions(record, language, short=True))
     optimizations = outcome(record, language, short=True)
     if optimizations:
         blocks += [f"### {sentence('heading.optimizations', language)}", optimizations]

@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 
 from pydantic import JsonValue
 
+from mlops_assets.data.dataset import TABLE
 from mlops_assets.reports.language import sentence
-from mlops_assets.reports.markdown import bullets, echo, plain, right_after_first, table
+from mlops_assets.reports.markdown import bullets, echo, paragraphs, plain, right_after_first, table
 from mlops_assets.reports.quantities import (
+    CountKind,
     counted,
     duration,
     metric_name,
@@ -26,11 +28,13 @@ from mlops_assets.reports.quantities import (
 )
 from mlops_assets.reports.record import DatasetFacts, GateDecision, Outcome, TrainingRecord
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.request.vocabulary import Language
+from mlops_assets.request.vocabulary import KITTI_METRICS, Language
 
 OUTCOME_ICONS: Mapping[Outcome, str] = {
     "deployed": "✅", "below_threshold": "⚠️", "failed": "❌", "cancelled": "🛑", "rejected": "👎", "superseded": "♻️",
 }  # fmt: skip
+#: Of KITTI's evaluation, in its own words.
+DIFFICULTIES = ("easy", "moderate", "hard")
 #: Outcomes of a plan that never ran: there is no time that it took.
 NEVER_RAN: frozenset[Outcome] = frozenset({"rejected", "superseded"})
 
@@ -82,7 +86,7 @@ def basic_information(record: TrainingRecord, language: Language) -> str:
         labelled("training_id", echo(record.training_id), language),
         labelled("model_id", echo(record.model_id), language),
         labelled("learning_type", learning_type(record.request, language), language),
-        labelled("algorithm", algorithm(record.request, language), language),
+        labelled("algorithm", algorithm(record.effective_request, language), language),
     ]
     if record.has_run or record.ending == "cancelled":
         items.append(labelled("started_at", time_of(record.started_at), language))
@@ -96,25 +100,34 @@ def basic_information(record: TrainingRecord, language: Language) -> str:
 def dataset_sizes(dataset: DatasetFacts, language: Language) -> str:
     """Identity, size of every split, features and removed rows."""
     version = sentence("sentence.dataset_version", language, dataset=echo(dataset.dataset_id), version=echo(dataset.version))
-    items = [labelled("dataset_id", version, language), labelled("target", echo(dataset.target), language)]
-    items += [
-        sentence(
-            "punctuation.labelled", language, label=term("split_name", name, language), value=counted(rows, "rows", language)
-        )
-        for name, rows in dataset.rows.items()
-    ]
+    frames = dataset.form != TABLE
+    target = labelled("target", echo(dataset.target), language)
+    if frames:
+        target = labelled("predicted", term("target", dataset.target, language), language)
+    items = [labelled("dataset_id", version, language), target]
+    for name, rows in dataset.rows.items():
+        size = counted(rows, "frames" if frames else "rows", language)
+        if name in dataset.objects:
+            size = sentence("punctuation.aside", language, text=size, aside=counted(dataset.objects[name], "objects", language))
+        items.append(labelled_text(term("split_name", name, language), size, language))
     items.append(labelled("split", term("split", dataset.split, language), language))
-    items.append(labelled("features", counted(dataset.features, "columns", language), language))
+    if frames:
+        items.append(
+            labelled("parts", joined([term("part", name, language) for name in dataset.parts], language) or "—", language)
+        )
+    else:
+        items.append(labelled("features", counted(dataset.features, "columns", language), language))
     if dataset.classes:
         items.append(labelled("classes", joined([echo(name, 40) for name in dataset.classes[:12]], language), language))
-    items.append(labelled("removed", removed_rows(dataset.removed, language), language))
+    removed = removed_rows(dataset.removed, language, "frames" if frames else "rows")
+    items.append(labelled("removed_frames" if frames else "removed", removed, language))
     return bullets(items)
 
 
-def removed_rows(removed: Mapping[str, int], language: Language) -> str:
-    """Rows removed by reason; says so where none were."""
+def removed_rows(removed: Mapping[str, int], language: Language, kind: CountKind = "rows") -> str:
+    """Rows or frames removed by reason; says so where none were."""
     reasons = [
-        sentence("punctuation.pair", language, name=term("removed", name, language), value=counted(rows, "rows", language))
+        sentence("punctuation.pair", language, name=term("removed", name, language), value=counted(rows, kind, language))
         for name, rows in removed.items()
         if rows
     ]
@@ -130,10 +143,48 @@ def hyperparameters(values: Mapping[str, JsonValue], language: Language) -> str:
 
 
 def metrics_table(record: TrainingRecord, language: Language) -> str:
-    """Every metric; with the values on the training and validation split beside it where they were measured."""
+    """Every metric; with the values on the training and validation split beside it where they were measured.
+
+    KITTI's own numbers, of which there are dozens, follow as a table by class and difficulty.
+    """
+    whole = [name for name in record.metrics if name not in KITTI_METRICS]
+    return paragraphs(_metrics_by_split(record, whole, language), kitti_table(record.metrics, language))
+
+
+def kitti_table(metrics: Mapping[str, float], language: Language) -> str:
+    """KITTI's numbers in percent: a row for every class and metric, a column for every difficulty; empty without any."""
+    rows: dict[str, dict[str, float]] = {}
+    for name, shown in KITTI_METRICS.items():
+        if name in metrics:
+            title, _, difficulty = shown.rpartition(" ")
+            rows.setdefault(title, {})[difficulty] = metrics[name]
+    if not rows:
+        return ""
+    header = (sentence("label.kitti_metric", language), *DIFFICULTIES)
+    cells = [(title, *(f"{found[d]:.2f}" if d in found else "—" for d in DIFFICULTIES)) for title, found in rows.items()]
+    return paragraphs(sentence("sentence.kitti_percent", language), table(header, cells, right_after_first(len(DIFFICULTIES))))
+
+
+def conventions(record: TrainingRecord, language: Language, *, short: bool) -> str:
+    """What each number measures, where its name alone does not say it.
+
+    Args:
+        short: for the thread: only of the metrics that the plan reports or decides by, not KITTI's dozens.
+    """
+    shown = {name: text for name, text in record.conventions.items() if name in record.metrics}
+    if short:
+        deciding = record.gate.metric if record.gate is not None else None
+        shown = {name: text for name, text in shown.items() if name not in KITTI_METRICS or name == deciding}
+    lines = [labelled_text(metric_name(name, language), plain(text, 400), language) for name, text in shown.items()]
+    return paragraphs(f"**{sentence('sentence.conventions', language)}**", bullets(lines)) if lines else ""
+
+
+def _metrics_by_split(record: TrainingRecord, whole: Sequence[str], language: Language) -> str:
+    if not whole:
+        return ""
     splits = [split for split in ("validation", "train") if any(name.startswith(f"{split}_") for name in record.metrics)]
     prefixes = tuple(f"{split}_" for split in splits)
-    names = list(dict.fromkeys(_without(prefixes, name) for name in record.metrics))
+    names = list(dict.fromkeys(_without(prefixes, name) for name in whole))
     header = [sentence("label.metric", language), *(term("split_name", split, language) for split in ("test", *splits))]
     rows = []
     for name in names:

@@ -44,15 +44,20 @@ def _shown(name: str, value: JsonValue, language: Language) -> str:
     if isinstance(value, str):
         return term(_TERMS[name], value, language) if name in _TERMS else echo(value)
     if isinstance(value, list):
-        names = [metric_name(str(item), language) if name == "metrics" else echo(item) for item in value]
-        return facts.joined(names, language)
+        return facts.joined([_listed(name, str(item), language) for item in value], language)
     if isinstance(value, bool) or value is None or isinstance(value, dict):
         return setting_value(value)
     if name in ("share", "limit"):
         return percent(value)
-    if name in ("rows", "rare_rows"):
-        return counted(int(value), "rows", language)
+    if name in ("rows", "rare_rows", "frames"):
+        return counted(int(value), "frames" if name == "frames" else "rows", language)
     return dollars(value) if name == "usd" else f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def _listed(name: str, item: str, language: Language) -> str:
+    if name == "metrics":
+        return metric_name(item, language)
+    return term("augmentation", item, language) if name == "names" else echo(item)
 
 
 def one_line(optimization: Optimization, language: Language, effect: str = "") -> str:
@@ -75,7 +80,8 @@ def recommendations(optimizations: Sequence[Optimization], profile: PerformanceP
         shown = sentence("sentence.optimizer_off", language)
     groups = {
         "applied": [o for o in optimizations if o.carried_out],
-        "only_recommended": [o for o in optimizations if not o.carried_out],
+        "advice": [o for o in optimizations if o.source == "advice"],
+        "only_recommended": [o for o in optimizations if not o.carried_out and o.source != "advice"],
     }
     blocks, number = [bullets([shown])], 0
     for name, group in groups.items():
@@ -154,7 +160,7 @@ def outcome(record: TrainingRecord, language: Language, *, short: bool) -> str:
     if not record.optimizations and record.estimate is None:
         return ""
     applied = [o for o in record.optimizations if o.carried_out]
-    only = [o for o in record.optimizations if not o.carried_out and not short]
+    only = [o for o in record.optimizations if not o.carried_out and o.source != "advice" and not short]
     profile = facts.labelled("profile", term("profile", record.request.optimization.performance_profile, language), language)
     blocks = [bullets([profile, *(f"✅ {one_line(o, language, _effect(o, record, language))}" for o in applied)])]
     if only:

@@ -64,6 +64,8 @@ def proposal_comment(
 def detected(plan: Plan, language: Language) -> str:
     """What was found in the request and in the data before anything ran."""
     found = plan.characteristics
+    if found.has_frames:
+        return bullets(_detected_in_frames(plan, language))
     size = sentence(
         "sentence.data_size",
         language,
@@ -78,13 +80,7 @@ def detected(plan: Plan, language: Language) -> str:
         facts.labelled("features", counted(found.features, "columns", language), language),
         facts.labelled("target", echo(found.target), language),
     ]
-    if found.class_counts:
-        items.append(facts.labelled("class_shares", _class_shares(plan, language), language))
-    if found.minority_share is not None:
-        key = "unbalanced" if found.imbalanced else "balanced"
-        limit = percent(found.imbalance_limit or 0.0)
-        share = sentence(f"sentence.{key}", language, share=percent(found.minority_share), limit=limit)
-        items.append(facts.labelled("class_balance", share, language))
+    items += _classes(plan, language)
     faults = sentence(
         "sentence.faults",
         language,
@@ -98,6 +94,40 @@ def detected(plan: Plan, language: Language) -> str:
     return bullets(items)
 
 
+def _detected_in_frames(plan: Plan, language: Language) -> list[str]:
+    """Frames have parts and labelled objects where a table has columns and rows."""
+    found = plan.characteristics
+    size = term("size", found.size_class, language)
+    size = sentence("punctuation.aside", language, text=counted(found.rows, "frames", language), aside=size)
+    parts = [
+        sentence("punctuation.pair", language, name=term("part", name, language), value=f"{frames:,}")
+        for name, frames in found.parts.items()
+    ]
+    return [
+        facts.labelled("learning_type", facts.learning_type(plan.request, language), language),
+        facts.labelled("algorithm", facts.algorithm(plan.request, language), language),
+        facts.labelled("data_size", size, language),
+        facts.labelled("parts", facts.joined(parts, language), language),
+        facts.labelled("predicted", term("target", found.target, language), language),
+        *_classes(plan, language),
+    ]
+
+
+def _classes(plan: Plan, language: Language) -> list[str]:
+    """Shares of the classes and whether one is rare, where there are classes."""
+    found, items = plan.characteristics, []
+    if found.class_counts:
+        items.append(facts.labelled("class_shares", _class_shares(plan, language), language))
+    if found.minority_share is not None:
+        key = "unbalanced" if found.imbalanced else "balanced"
+        limit = percent(found.imbalance_limit or 0.0)
+        share = sentence(f"sentence.{key}", language, share=percent(found.minority_share), limit=limit)
+        if found.has_frames and found.imbalanced:
+            share = sentence("sentence.as_they_are", language, share=share)
+        items.append(facts.labelled("class_balance", share, language))
+    return items
+
+
 def _class_shares(plan: Plan, language: Language) -> str:
     counts = plan.characteristics.class_counts
     total = sum(counts.values()) or 1
@@ -108,7 +138,7 @@ def _class_shares(plan: Plan, language: Language) -> str:
             language,
             name=echo(name, 40),
             share=percent(rows / total),
-            rows=counted(rows, "rows", language),
+            rows=counted(rows, "objects" if plan.characteristics.has_frames else "rows", language),
         )
         for name, rows in largest
     ]
@@ -119,7 +149,7 @@ def _class_shares(plan: Plan, language: Language) -> str:
 
 def will_run(plan: Plan, language: Language) -> str:
     """The steps of the plan as a numbered list."""
-    request = plan.request
+    request, frames = plan.request, plan.characteristics.has_frames
     metrics = facts.joined([metric_name(name, language) for name in plan.metrics], language)
     gate = metric_name(plan.gate_metric, language)
     if request.evaluation.threshold is None:
@@ -137,16 +167,43 @@ def will_run(plan: Plan, language: Language) -> str:
         "dataset": sentence(
             "sentence.dataset_version", language, dataset=echo(plan.dataset_id), version=echo(plan.dataset_version)
         ),
-        "preprocessing": facts.joined(preprocessing(request.preprocessing, language), language),
+        **_preparation(plan, language),
         "training": sentence("sentence.seed", language, algorithm=facts.algorithm(request, language), seed=request.seed),
         "evaluation": metrics,
         "threshold": threshold,
-        "packaging": sentence("sentence.packaging", language),
+        "packaging": sentence("sentence.packaging_frames" if frames else "sentence.packaging", language),
         "resources": resources(plan, language),
         "deployment": deployment,
     }
     lines = [facts.labelled(name, text, language) for name, text in steps.items() if text]
     return "\n".join(f"{number}. {line}" for number, line in enumerate(lines, 1))
+
+
+def _preparation(plan: Plan, language: Language) -> dict[str, str]:
+    """The steps before the training, by their labels."""
+    if plan.characteristics.has_frames:
+        return frame_preparation(plan, language)
+    return {"preprocessing": facts.joined(preprocessing(plan.request.preprocessing, language), language)}
+
+
+def frame_preparation(plan: Plan, language: Language) -> dict[str, str]:
+    """Classes, split, the size that frames are scaled to, and which augmentations are on: those listed, else the recipe."""
+    chosen, classes = plan.request.preprocessing, plan.request.dataset.classes
+    fractions = {"validation": percent(chosen.validation_fraction), "test": percent(chosen.test_fraction)}
+    steps = {
+        "classes": facts.joined([echo(name, 40) for name in classes], language),
+        "split": sentence("preprocessing.frame_split", language, **fractions),
+    }
+    if chosen.input_size:
+        size = " × ".join(map(str, chosen.input_size))
+        steps["input_size"] = sentence("preprocessing.input_size", language, size=size)
+    if chosen.augmentation:
+        names = facts.joined([term("augmentation", name, language) for name in chosen.augmentation], language)
+        steps["augmentation"] = sentence("preprocessing.augmentation_listed", language, names=names)
+    else:
+        name = facts.algorithm(plan.request, language)
+        steps["augmentation"] = sentence("preprocessing.augmentation_recipe", language, algorithm=name)
+    return steps
 
 
 def preprocessing(chosen: Preprocessing, language: Language) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Final, Literal
 
 from mlops_assets.reports.language import sentence, word
 from mlops_assets.reports.markdown import echo, plain
-from mlops_assets.request.vocabulary import METRICS, Language
+from mlops_assets.request.vocabulary import KITTI_METRICS, METRICS, Language
 
-CountKind = Literal["rows", "columns", "features", "problems", "iterations", "trainings"]
+CountKind = Literal["rows", "columns", "features", "problems", "iterations", "trainings", "frames", "objects"]
 
 #: What one unit of each metric is, as a key of the family ``metric_unit``.
 METRIC_UNITS: Final[dict[str, str]] = {
@@ -36,6 +36,7 @@ METRIC_UNITS: Final[dict[str, str]] = {
     "mAP@0.5": "score",
     "mAP@0.5:0.95": "score",
     "inference_latency_ms": "milliseconds",
+    **dict.fromkeys(KITTI_METRICS, "percent"),
 }
 
 
@@ -108,7 +109,7 @@ def threshold_text(threshold: float) -> str:
 
 def metric_name(name: str, language: Language) -> str:
     """The display name of a metric; a name that the catalogue does not know is echoed."""
-    return word("metric", name, language) or echo(name)
+    return word("metric", name, language) or KITTI_METRICS.get(name) or echo(name)
 
 
 def metric_unit(name: str, language: Language) -> str:

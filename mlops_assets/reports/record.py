@@ -9,11 +9,11 @@ from typing import Literal
 
 from pydantic import Field, JsonValue
 
-from mlops_assets.data.dataset import QualityCheck
+from mlops_assets.data.dataset import TABLE, QualityCheck
 from mlops_assets.request.lifecycle import StopCause
 from mlops_assets.request.optimiser.estimate import Actual, Estimate
 from mlops_assets.request.optimiser.models import Optimization
-from mlops_assets.request.optimiser.rules import carry_out
+from mlops_assets.request.optimiser.rules import carry_out, with_fields
 from mlops_assets.request.plan import Characteristics
 from mlops_assets.request.schema import Frozen, TrainingRequest
 from mlops_assets.request.vocabulary import Environment, Language
@@ -62,6 +62,9 @@ class DatasetFacts(Frozen):
     removed: dict[str, int]
     split: str
     features: int
+    form: str = TABLE
+    parts: tuple[str, ...] = Field(default=(), description="of frames: what of each one was learned from")
+    objects: dict[str, int] = Field(default_factory=dict, description="of frames: split -> labelled objects of the classes")
     classes: tuple[str, ...] = ()
     checks: tuple[QualityCheck, ...] = ()
     digest: str
@@ -97,6 +100,9 @@ class TrainingRecord(Frozen):
     started_at: str
     finished_at: str
     request: TrainingRequest = Field(description="as it was asked for; `effective_request` is what ran")
+    settled: dict[str, JsonValue] = Field(
+        default_factory=dict, description="dotted field of the request -> value that the plan gave it where it was left open"
+    )
     plan_digest: str
     approved_by: str | None
     code_version: str
@@ -115,8 +121,11 @@ class TrainingRecord(Frozen):
     training_seconds: float | None = None
     curves: dict[str, list[float]] = Field(default_factory=dict)
     metrics: dict[str, float] = Field(default_factory=dict)
+    conventions: dict[str, str] = Field(default_factory=dict, description="metric -> in words what it measures")
     per_class: dict[str, dict[str, float]] = Field(default_factory=dict)
     confusion_matrix: list[list[int]] = Field(default_factory=list)
+    confusion_classes: tuple[str, ...] = Field(default=(), description="of its rows and columns; empty: those of the dataset")
+    variants: tuple[str, ...] = Field(default=(), description="sizes of the algorithm, smallest first; empty: it has none")
     importance: dict[str, float] = Field(default_factory=dict)
     gate: GateDecision | None = None
     model: ModelFacts | None = None
@@ -149,5 +158,5 @@ class TrainingRecord(Frozen):
 
     @property
     def effective_request(self) -> TrainingRequest:
-        """The request with the optimisations that were carried out: what was trained, and what reproduces it."""
-        return carry_out(self.request, self.optimizations)
+        """The request with what the plan settled and the optimisations carried out: what was trained, and what reproduces it."""
+        return carry_out(with_fields(self.request, self.settled), self.optimizations)

@@ -24,6 +24,7 @@ from mlops_assets.request.adjustment import Difference
 from mlops_assets.request.authority import Denial
 from mlops_assets.request.commands import COMMANDS
 from mlops_assets.request.plan import Plan
+from mlops_assets.request.task_types import USUAL_GATES
 from mlops_assets.request.vocabulary import METRICS, Environment, Language
 
 Action = Literal["approve", "reject", "retry", "rollback", "cancel"]
@@ -354,7 +355,7 @@ def _gate(plan: Plan, language: Language) -> list[str]:
     elif plan.gate_metric == "auc_roc":
         reason = "named" if "auc_roc" in asked.metrics else "unbalanced"
     else:
-        reason = "first_named" if asked.metrics[:1] == (plan.gate_metric,) and plan.gate_metric != "accuracy" else "usual"
+        reason = "first_named" if asked.metrics[:1] == (plan.gate_metric,) and plan.gate_metric not in USUAL_GATES else "usual"
     lines = [sentence(f"gate_reason.{reason}", language, metric=name)]
     if asked.threshold is None:
         return [*lines, sentence("sentence.no_threshold", language, metric=name)]

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from html import escape
 from importlib import resources
 
+from mlops_assets.data.dataset import TABLE
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import has_sentence, sentence
 from mlops_assets.reports.markdown import echo, paragraphs
@@ -123,8 +124,12 @@ def _tiles(record: TrainingRecord, language: Language) -> Iterator[str]:
     yield _tile(sentence("label.algorithm", language), term("algorithm", record.request.algorithm, language), "")
     if record.dataset is not None:
         rows = sum(record.dataset.rows.values())
-        features = counted(record.dataset.features, "features", language)
-        yield _tile(sentence("label.data_size", language), counted(rows, "rows", language), features)
+        frames = record.dataset.form != TABLE
+        size = counted(rows, "frames" if frames else "rows", language)
+        note = counted(record.dataset.features, "features", language)
+        if frames:
+            note = counted(sum(record.dataset.objects.values()), "objects", language) if record.dataset.objects else ""
+        yield _tile(sentence("label.data_size", language), size, note)
     if record.model is not None:
         environment = term("environment", record.endpoint.environment, language) if record.endpoint else ""
         yield _tile(sentence("label.model_version", language), record.model.version, environment)

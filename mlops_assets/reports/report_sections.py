@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from mlops_assets.data.dataset import QualityCheck
+from mlops_assets.data.dataset import TABLE, QualityCheck
 from mlops_assets.reports import facts
 from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_be_changed
 from mlops_assets.reports.language import sentence
@@ -23,6 +23,10 @@ from mlops_assets.request.vocabulary import METRICS, Language
 IMPORTANCE_SHOWN = 15
 _CONFUSION_CLASSES = 12
 _EVIDENCE_SHOWN = 8
+#: Columns of the table by class that count and measure nothing.
+_COUNTED = frozenset({"support", "rows", "objects", "frames", "detections"})
+#: The last row and column of a detector's confusion matrix.
+_BACKGROUND = "background"
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,7 @@ def results(record: TrainingRecord, language: Language) -> str:
     return paragraphs(
         facts.metrics_table(record, language),
         facts.gate_sentence(record.gate, language) if record.gate else "",
+        facts.conventions(record, language, short=False),
         sentence("sentence.rounded", language, file=f"{record.training_id}.json"),
     )
 
@@ -152,21 +157,37 @@ def per_class(record: TrainingRecord, language: Language) -> str:
 def _class_cell(name: str, values: Mapping[str, float]) -> str:
     if name not in values:
         return "—"
-    return f"{values[name]:,.0f}" if name in {"support", "rows"} else metric_value(values[name])
+    return f"{values[name]:,.0f}" if name in _COUNTED else metric_value(values[name])
 
 
 def confusion_matrix(record: TrainingRecord, language: Language) -> str:
-    """Rows: actual class; columns: predicted class; unit: rows of the test split."""
+    """Rows: actual class; columns: predicted class; unit: rows of the test split, of a detector objects and detections."""
     matrix = record.confusion_matrix
     if not matrix:
         return ""
     if len(matrix) > _CONFUSION_CLASSES:
         return sentence("sentence.confusion_too_large", language, classes=len(matrix), file=f"{record.training_id}.json")
+    frames = record.dataset is not None and record.dataset.form != TABLE
+    classes = [
+        sentence("label.background", language) if frames and name == _BACKGROUND else echo(name, 40)
+        for name in _matrix_classes(record, frames)
+    ]
+    header = (sentence("label.actual_by_predicted", language), *classes)
+    rows = [(name, *(f"{count:,}" for count in counts)) for name, counts in zip(classes, matrix, strict=True)]
+    axes = sentence(f"sentence.confusion_{'of_objects' if frames else 'axes'}", language)
+    return paragraphs(table(header, rows, right_after_first(len(classes))), axes)
+
+
+def _matrix_classes(record: TrainingRecord, frames: bool) -> tuple[str, ...]:
+    """Names of the rows and columns: the evaluation's own, else those of the dataset, else numbers."""
+    size = len(record.confusion_matrix)
     named = record.dataset.classes if record.dataset is not None else ()
-    classes = named if len(named) == len(matrix) else tuple(str(number) for number in range(len(matrix)))
-    header = (sentence("label.actual_by_predicted", language), *(echo(name, 40) for name in classes))
-    rows = [(echo(name, 40), *(f"{count:,}" for count in counts)) for name, counts in zip(classes, matrix, strict=True)]
-    return paragraphs(table(header, rows, right_after_first(len(classes))), sentence("sentence.confusion_axes", language))
+    for names in (record.confusion_classes, named):
+        if len(names) == size:
+            return names
+        if frames and len(names) == size - 1 and names:
+            return (*names, _BACKGROUND)
+    return tuple(str(number) for number in range(size))
 
 
 def importance(values: Mapping[str, float], language: Language) -> str:

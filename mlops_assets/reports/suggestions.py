@@ -15,6 +15,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
+from mlops_assets.reports.detector_suggestions import DETECTOR_SUGGESTIONS, detector_changes
 from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.request.schema import TrainingRequest
 
@@ -27,6 +28,7 @@ SUGGESTIONS: Final[tuple[str, ...]] = (
     "lower_learning_rate",
     "more_data",
     "other_algorithm",
+    *DETECTOR_SUGGESTIONS,
     "lower_threshold",
 )
 #: A score this much worse on unseen data than in training, or an error that much larger in proportion.
@@ -143,8 +145,13 @@ def gate_suggestions(
         found.add("more_data")
     if algorithm in OTHER_ALGORITHM:
         found.add("other_algorithm")
+    return with_threshold([key for key in SUGGESTIONS if key in found], value, threshold)
+
+
+def with_threshold(found: Sequence[str], value: float, threshold: float) -> tuple[str, ...]:
+    """At most four of the suggestions; with the threshold itself where it was missed by little, or nothing else is left."""
     near = math.isfinite(value) and abs(threshold - value) <= NEAR_MISS * abs(threshold)
-    chosen = [key for key in SUGGESTIONS if key in found][: AT_MOST - 1 if near else AT_MOST]
+    chosen = found[: AT_MOST - 1 if near else AT_MOST]
     return (*chosen, "lower_threshold") if near or not chosen else tuple(chosen)
 
 
@@ -158,7 +165,10 @@ def changes(record: TrainingRecord) -> tuple[Change, ...]:
         return ()
     wanted = gate.suggestions
     alternatives: list[Change] = []
-    tuned = [key for key in wanted if key not in {"other_algorithm", "lower_threshold", "more_data"}]
+    of_detectors = detector_changes(record.effective_request, wanted, record.hyperparameters, record.variants)
+    alternatives += [Change((key,), content) for key, content in of_detectors]
+    apart = {"other_algorithm", "lower_threshold", "more_data", *DETECTOR_SUGGESTIONS}
+    tuned = [key for key in wanted if key not in apart]
     content = _tuning(tuned, record)
     if content:
         alternatives.append(Change(tuple(tuned), content))
@@ -190,7 +200,9 @@ def retry_line(change: Change, request: TrainingRequest) -> str | None:
 
 
 def _word(value: JsonValue) -> str | None:
-    """A scalar as it is typed in a reply; None for anything else."""
+    """A scalar as it is typed in a reply, or sides as in ``640x640``; None for anything else."""
+    if isinstance(value, list) and value and all(isinstance(side, int) for side in value):
+        return "x".join(map(str, value))
     if isinstance(value, dict | list):
         return None
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

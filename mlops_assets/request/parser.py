@@ -148,7 +148,13 @@ class Reading:
         """Let the fields of ``standing`` hold where nothing was written."""
         algorithm = self.values.get("algorithm", standing.get("algorithm"))
         if algorithm != standing.get("algorithm"):
-            for field in ("hyperparameters", "learning_type", "variant", "preprocessing.input_size", "preprocessing.augmentation"):
+            for field in (
+                "hyperparameters",
+                "learning_type",
+                "variant",
+                "preprocessing.input_size",
+                "preprocessing.augmentation",
+            ):
                 standing.pop(field, None)
             if algorithm in (*self.offered, *ALGORITHMS) and standing.get("task_type") not in self._task_types(algorithm):
                 standing.pop("task_type", None)

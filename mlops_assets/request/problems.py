@@ -37,6 +37,7 @@ PROBLEM_CODES: Final[dict[str, str]] = {
     "not_offered": "the algorithm has no such setting at all",
     "wrong_form": "the algorithm does not learn from data of this form",
     "missing_parts": "no frame of the dataset has a part that the algorithm needs",
+    "algorithm_needs_extra": "distributions that the algorithm needs are not installed",
     "unlabelled_class": "the labels of the dataset have no object of this class",
     "unknown_command": "no command of a reply has that name",
     "two_commands": "one reply asks for different things",

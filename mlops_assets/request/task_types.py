@@ -34,6 +34,8 @@ PERCENTS: Final = frozenset(KITTI_METRICS)
 
 #: Tasks that learn from frames, the images and clouds of a KITTI copy.
 FRAME_TASKS: Final[frozenset[TaskType]] = frozenset({"detection_2d", "detection_3d"})
+#: Metrics that decide as usual for a task, so that naming one first chose nothing.
+USUAL_GATES: Final = frozenset({"accuracy", "mAP@0.5"})
 TABULAR_TASKS: Final = frozenset({"classification", "regression", "clustering", "dimensionality_reduction"})
 
 _MODEL_ID_LENGTH: Final = 63

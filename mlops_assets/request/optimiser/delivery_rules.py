@@ -38,6 +38,8 @@ class Packaging:
                 changes={"packaging.api_type": "grpc"},
                 carried_out=False,
             )
+        if facts.characteristics.has_frames:
+            return Recommendation(action=Statement(key="onnx_rest"), reason=Statement(key="without_torch"))
         return Recommendation(action=Statement(key="light_rest"), reason=Statement(key="one_graph"))
 
 
@@ -94,7 +96,7 @@ class Monitoring:
         if facts.request.monitoring.enabled:
             return None
         task = facts.request.task_type
-        watched = task if task in ("classification", "regression") else "other"
+        watched = task if task in ("classification", "regression", "detection_2d", "detection_3d") else "other"
         return Recommendation(
             action=Statement(key=f"monitor_{watched}"),
             reason=Statement(key="by_task", values={"task_type": task}),

@@ -24,8 +24,8 @@ SIMILAR_SHOWN: Final = 5
 SIZE_FACTOR: Final = 3.0
 #: Phases that belong to a run; the time that a proposal waits for a person does not.
 RUN_PHASES: Final = ("data", "features", "training", "evaluation", "package", "deployment")
-#: Knobs that say how many trees or rounds are fitted.
-_ITERATIONS: Final = ("n_estimators",)
+#: Knobs that say how many trees, rounds or epochs are fitted.
+_ITERATIONS: Final = ("n_estimators", "epochs")
 
 CostBasis = Literal["local", "price_table", "no_duration", "no_price"]
 
@@ -37,7 +37,7 @@ class SimilarTraining(Frozen):
     model_id: str
     dataset_id: str
     rows: int
-    iterations: int = Field(description="trees or rounds that it was to fit; 1 for algorithms without")
+    iterations: int = Field(description="trees, rounds or epochs that it was to fit; 1 for algorithms without")
     metric: str
     score: float
     duration_seconds: float = Field(description="of its run, without the wait for approval")
@@ -78,17 +78,24 @@ def similar(
     characteristics: Characteristics, request: TrainingRequest, records: Iterable[TrainingRecord], limit: int = SIMILAR_SHOWN
 ) -> tuple[SimilarTraining, ...]:
     """The newest ``limit`` of ``records`` with the same task type and algorithm, a size within a factor of three, and classes
-    that are imbalanced where these are; trainings that failed or were never measured are left out."""
+    that are imbalanced where these are; trainings that failed or were never measured are left out.
+
+    Of a detector the variant and the size of its input, on which the work of a frame depends, must be the same too.
+    """
     found = []
     for record in records:
         candidate = _as_similar(record)
         if candidate is None or (record.request.task_type, record.request.algorithm) != (request.task_type, request.algorithm):
             continue
         near = candidate.rows <= characteristics.rows * SIZE_FACTOR and characteristics.rows <= candidate.rows * SIZE_FACTOR
-        if near and _imbalanced(record) == characteristics.imbalanced:
+        if near and _imbalanced(record) == characteristics.imbalanced and _same_network(record.effective_request, request):
             found.append((record.finished_at, candidate))
     found.sort(key=lambda pair: (pair[0], pair[1].training_id), reverse=True)
     return tuple(candidate for _, candidate in found[:limit])
+
+
+def _same_network(one: TrainingRequest, other: TrainingRequest) -> bool:
+    return (one.variant, one.preprocessing.input_size) == (other.variant, other.preprocessing.input_size)
 
 
 def _as_similar(record: TrainingRecord) -> SimilarTraining | None:

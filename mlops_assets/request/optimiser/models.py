@@ -23,7 +23,8 @@ OPTIMIZATION_PHASES: Final[tuple[OptimizationPhase, ...]] = (
     "monitoring",
     "improvement",
 )
-Source = Literal["rule", "profile", "custom"]
+#: `advice` weighs what only the person can decide: it is shown apart, and never carried out.
+Source = Literal["rule", "profile", "custom", "advice"]
 
 
 class Statement(Frozen):

@@ -22,6 +22,13 @@ def _is_local(facts: Facts) -> bool:
     return facts.resources.get("compute") == LOCAL
 
 
+def _because_of_size(key: str, facts: Facts) -> Statement:
+    found = facts.characteristics
+    return Statement(
+        key=f"{key}_frames" if found.has_frames else key, values={"frames" if found.has_frames else "rows": found.rows}
+    )
+
+
 @dataclass(frozen=True)
 class ComputeType:
     """A GPU for neural networks, processors for everything else."""
@@ -36,6 +43,8 @@ class ComputeType:
         """See ``Rule``."""
         algorithm = {"algorithm": facts.request.algorithm}
         table = price_table()
+        if facts.request.algorithm in GPU_ALGORITHMS and facts.resources.get("gpu"):
+            return Recommendation(action=Statement(key="gpu_local"), reason=Statement(key="gpu", values=algorithm))
         if facts.request.algorithm in GPU_ALGORITHMS:
             instance = table.cheapest(gpu=True)
             values = {"instance": instance, "usd": table.instances[instance].usd_per_hour, "date": table.date}
@@ -72,7 +81,7 @@ class SpotInstances:
             return None
         return Recommendation(
             action=Statement(key="spot"),
-            reason=Statement(key="small_job", values={"rows": facts.characteristics.rows}),
+            reason=_because_of_size("small_job", facts),
             carried_out=False,
         )
 
@@ -93,6 +102,6 @@ class DistributedTraining:
             return None
         return Recommendation(
             action=Statement(key="distributed"),
-            reason=Statement(key="large_data", values={"rows": facts.characteristics.rows}),
+            reason=_because_of_size("large_data", facts),
             carried_out=False,
         )

@@ -171,11 +171,8 @@ def carry_out(request: TrainingRequest, optimizations: Iterable[Optimization]) -
     for optimization in optimizations:
         if not optimization.carried_out or not optimization.changes:
             continue
-        content = request.model_dump(mode="json")
         try:
-            for field, value in optimization.changes.items():
-                _put(content, field, value)
-            request = TrainingRequest.model_validate(content)
+            request = with_fields(request, optimization.changes)
         except (KeyError, TypeError, ValidationError) as error:
             raise UserError(
                 "an optimisation rule proposes what a request cannot have",
@@ -184,6 +181,21 @@ def carry_out(request: TrainingRequest, optimizations: Iterable[Optimization]) -
                 next_step="mend or remove the installed rule of that name",
             ) from error
     return request
+
+
+def with_fields(request: TrainingRequest, values: Mapping[str, JsonValue]) -> TrainingRequest:
+    """The request with dotted fields set.
+
+    Raises:
+        KeyError: a section of that name does not exist.
+        ValidationError: a field cannot have its value.
+    """
+    if not values:
+        return request
+    content = request.model_dump(mode="json")
+    for field, value in values.items():
+        _put(content, field, value)
+    return TrainingRequest.model_validate(content)
 
 
 def _put(content: dict[str, Any], field: str, value: JsonValue) -> None:

@@ -16,7 +16,10 @@ BAYESIAN_ABOVE: Final = 100_000
 
 @dataclass(frozen=True)
 class HyperparameterSearch:
-    """A search of the hyperparameters: grid for small tables, Bayesian for large ones; between them by profile."""
+    """A search of the hyperparameters: grid for small tables, Bayesian for large ones; between them by profile.
+
+    One training of a detector takes hours to days: a search over them is proposed by nobody who does not ask for it.
+    """
 
     name: str = "hyperparameter_search"
     requirement: str = "FR-035"
@@ -26,7 +29,7 @@ class HyperparameterSearch:
 
     def propose(self, facts: Facts) -> Recommendation | None:
         """See ``Rule``."""
-        if facts.request.search.enabled or not facts.algorithm.hyperparameters:
+        if facts.request.search.enabled or not facts.algorithm.hyperparameters or facts.characteristics.has_frames:
             return None
         rows, profile = facts.characteristics.rows, facts.request.optimization.performance_profile
         method: SearchMethod
