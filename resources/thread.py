@@ -95,15 +95,14 @@ class Thread:
     def conclude(self, record: TrainingRecord, predict_example: str | None) -> None:
         """Replace the phase table by the result report."""
         run_id = record.model.mlflow_run_id if record.model is not None else None
+        by_reply = self._platform.settings.tracker != "folder"
         links = comments.Links(
-            report=self._platform.store.uri(f"reports/{record.training_id}/report.html"),
+            report=self._stored(f"reports/{record.training_id}/report.html"),
             history=self._platform.history.url(record.training_id) if record.has_run else None,
             mlflow=self._platform.experiments.run_url(run_id) if run_id is not None else None,
-            log=self._platform.store.uri(f"logs/{record.training_id}/training.log")
-            if record.training_seconds is not None
-            else None,
+            log=self._stored(f"logs/{record.training_id}/training.log") if record.training_seconds is not None else None,
+            afar=by_reply,
         )
-        by_reply = self._platform.settings.tracker != "folder"
         body = comments.result_comment(record, record.language, predict_example=predict_example, links=links, by_reply=by_reply)
         missing = unconfigured(record.request.notification_channels, self._platform.settings)
         if record.has_run and missing:
@@ -111,6 +110,11 @@ class Thread:
         self._write(record.training_id, body + self._folded_proposal(record.training_id, record.language))
         if record.issue is not None and record.outcome != "superseded":  # then the labels belong to the training that follows
             self._label(record.issue, outcome_label(record))
+
+    def _stored(self, key: str) -> str:
+        """Where readers find something in the store; a path on the platform's machine is nothing to people on GitHub."""
+        uri = self._platform.store.uri(key)
+        return key if self._platform.settings.tracker != "folder" and uri.startswith(("/", "file:")) else uri
 
     def leave(self, training_id: str) -> None:
         """After a run that made only a part, or was cancelled: the label tells again how the issue's last training ended."""

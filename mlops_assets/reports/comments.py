@@ -13,7 +13,7 @@ from dataclasses import replace
 from mlops_assets.errors import Problem
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import fields_of_sentence, sentence
-from mlops_assets.reports.markdown import bullets, echo, fence, link_or_code, paragraphs, plain, table
+from mlops_assets.reports.markdown import bullets, echo, fence, from_afar, link_or_code, paragraphs, plain, table
 from mlops_assets.reports.optimizations import outcome
 from mlops_assets.reports.phases import IN_TABLE, Links, phase_table, progress_sentence
 from mlops_assets.reports.proposal import proposal_comment
@@ -258,7 +258,7 @@ def endpoint_facts(record: TrainingRecord, language: Language, *, by_reply: bool
         return ""
     items = [
         facts.labelled("environment", term("environment", endpoint.environment, language), language),
-        facts.labelled("url", link_or_code(endpoint.url), language),
+        facts.labelled("url", (from_afar if by_reply else link_or_code)(endpoint.url), language),
     ]
     if endpoint.previous_version:
         line = "/rollback" if by_reply else f"mlops rollback {record.model_id}"
@@ -272,7 +272,7 @@ def _failure(record: TrainingRecord, language: Language, links: Links | None, *,
     if failed is not None:
         items.insert(0, facts.labelled("failed_phase", sentence(f"phase.{failed}", language), language))
     if links is not None and links.log:
-        items.append(facts.labelled("link_log", link_or_code(links.log), language))
+        items.append(links.item("log", language))
     again = sentence("sentence.reply_again", language, command=echo("/retry")) if by_reply else _try_again(record, language)
     return paragraphs(bullets(items), sentence("sentence.after_failure", language), again)
 

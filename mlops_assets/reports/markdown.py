@@ -111,6 +111,12 @@ def link_or_code(target: str) -> str:
     return f"<{target}>" if is_address(target) else echo(target, 300)
 
 
+def from_afar(target: str) -> str:
+    """``target`` for readers on other machines: an address that leads to the reader's own machine is no link but code."""
+    loopback = re.match(r"https?://(?:localhost|127\.[0-9.]+|0\.0\.0\.0|\[::1\])(?=[:/]|$)", target)
+    return echo(target, 300) if loopback else link_or_code(target)
+
+
 def link(text: str, target: str) -> str:
     """``text``, which is Markdown of ours, as a link to a plain http(s) address; an address that is none as code."""
     return f"[{text}](<{target}>)" if is_address(target) else echo(target, 300)

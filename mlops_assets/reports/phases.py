@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from mlops_assets.reports import facts
 from mlops_assets.reports.language import sentence
-from mlops_assets.reports.markdown import bullets, echo, is_address, link, link_or_code, paragraphs, plain, table
+from mlops_assets.reports.markdown import bullets, echo, from_afar, is_address, link, link_or_code, paragraphs, plain, table
 from mlops_assets.reports.quantities import duration
 from mlops_assets.reports.record import Phase, PhaseProgress
 from mlops_assets.request.vocabulary import Language
@@ -40,7 +40,10 @@ _BEFORE: Final[tuple[Phase, ...]] = ("request", "plan")
 
 @dataclass(frozen=True)
 class Links:
-    """Where more can be seen: http(s) addresses, or paths on the machine that ran the training; None is left out."""
+    """Where more can be seen: http(s) addresses, or paths on the machine that ran the training; None is left out.
+
+    ``afar``: readers are elsewhere, e.g. on GitHub; what is not an address is then a key in the platform's store.
+    """
 
     report: str | None = None
     history: str | None = None
@@ -48,16 +51,30 @@ class Links:
     ui: str | None = None
     log: str | None = None
     endpoint: str | None = None
+    afar: bool = False
 
     def markdown(self, language: Language, *, without: Sequence[str] = ()) -> str:
         """A bullet list of the links that are set, but for those named in ``without``."""
-        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in without}
-        return bullets(facts.labelled(f"link_{name}", link_or_code(target), language) for name, target in given.items() if target)
+        return bullets(self.item(name, language) for name in self._given() if name not in without)
+
+    def item(self, name: str, language: Language) -> str:
+        """One link that is set, with its label."""
+        target = self._given()[name]
+        if not self.afar or name == "history":
+            return facts.labelled(f"link_{name}", link_or_code(target), language)
+        shown = from_afar(target)
+        stored = shown if "://" in target else sentence("sentence.in_store", language, path=shown)
+        return facts.labelled(f"link_{name}", stored, language)
 
     def addresses(self) -> dict[str, str]:
         """The links that a page can open from anywhere, by name."""
-        given = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: target for name, target in given.items() if target and is_address(target)}
+        return {name: target for name, target in self._given().items() if is_address(target)}
+
+    def _given(self) -> dict[str, str]:
+        found = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "afar"}
+        if self.afar and is_address(found["history"] or "") and not is_address(found["report"] or ""):
+            del found["report"]  # the same report is in the history, where everybody can read it
+        return {name: target for name, target in found.items() if target}
 
 
 #: Row -> the links that belong to it.

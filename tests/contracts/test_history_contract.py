@@ -14,16 +14,12 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
-from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.reports.report import history_files
-from mlops_assets.request.schema import DatasetRequest, TrainingRequest
 from resources.github_client import GitHubClient
 from resources.github_history import GitHubHistory
 from resources.history import History, HistoryRepository
+from tests.unit.resources.history_content import FIRST, SECOND, files, record
 from tests.unit.resources.on_github import settings_of, standin
-
-FIRST = "train-20250110-123456-ab12"
-SECOND = "train-20250110-123457-ab13"
 
 
 @contextmanager
@@ -67,36 +63,6 @@ def history(history_and_commits) -> History:
 @pytest.fixture
 def commits(history_and_commits) -> Callable[[], int]:
     return history_and_commits[1]
-
-
-def record(training_id: str = FIRST) -> TrainingRecord:
-    request = TrainingRequest(
-        model_id="churn",
-        dataset=DatasetRequest(dataset_id="telco"),
-        learning_type="supervised",
-        task_type="classification",
-        algorithm="xgboost",
-    )
-    return TrainingRecord(
-        training_id=training_id,
-        model_id="churn",
-        issue=None,
-        attempt=1,
-        outcome="failed",
-        language="ja",
-        started_at="2025-01-10T12:34:56+00:00",
-        finished_at="2025-01-10T12:34:57+00:00",
-        request=request,
-        plan_digest="0" * 64,
-        approved_by=None,
-        code_version="0.1.0",
-        environment={"python": "3.11"},
-        error="停止しました",
-    )
-
-
-def files(training_id: str, content: bytes = b"{}") -> dict[str, bytes]:
-    return {f"{training_id}.md": b"# report\n", f"{training_id}.json": content}
 
 
 def test_a_record_comes_back_as_it_was_committed(history, commits):

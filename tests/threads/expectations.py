@@ -131,7 +131,8 @@ def inbox(replay: Replay, waiting: int) -> None:
 EXPECTATIONS: Final[Mapping[str, Callable[[Replay, Any], None]]] = {
     one.__name__: one
     for one in (
-        labels, runs, asked, comments, commits, says, absent, silent, count, order, serving, outcomes, attempts, approved_by, inbox,
+        labels, runs, asked, comments, commits, says, absent, silent, count, order, serving, outcomes, attempts, approved_by,
+        inbox,
     )
 }  # fmt: skip
 

@@ -35,6 +35,24 @@ ENGLISH = re.compile(
 LIVE = re.compile(r"@[A-Za-z0-9]|#\d|\bgh-\d|https?://(?!127\.)|\bwww\.|mailto:|[A-Za-z0-9]@[A-Za-z0-9]", re.IGNORECASE)
 
 
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_readers_on_other_machines_get_the_history_as_a_link_and_no_path_or_address_of_the_server(
+    churn: SimpleNamespace, language: Language
+) -> None:
+    here = {"mlflow": "http://127.0.0.1:5000/#/experiments/1", "log": "logs/x/training.log", "report": "reports/x/report.html"}
+    page = "https://github.example/acme/models/blob/main/training_history/x.md"
+    text = result_comment(churn.deployed(), language, links=Links(history=page, **here, afar=True), by_reply=True)
+    links = text[text.index({"ja": "### リンク", "en": "### Links"}[language]) :]
+    assert f"<{page}>" in links and "report.html" not in links
+    assert "`http://127.0.0.1:5000/#/experiments/1`" in links
+    assert {"ja": "`logs/x/training.log`（プラットフォームのストア内）", "en": "`logs/x/training.log` (in the platform's store)"}[
+        language
+    ] in links
+    assert "<http://127" not in text
+    reached = Links(**{**here, "mlflow": "https://mlflow.example/#/experiments/1"}, afar=True).markdown(language)
+    assert "<https://mlflow.example/#/experiments/1>" in reached and "`reports/x/report.html`" in reached
+
+
 def prose(markdown: str) -> str:
     """The Markdown without code spans, fences and addresses."""
     return re.sub(r"```.*?```|`[^`\n]*`|<http[^>]*>", "", markdown, flags=re.DOTALL)

@@ -7,16 +7,12 @@ to nothing and ten thousand can be drawn in a test.
 from __future__ import annotations
 
 import json
-import os
 from functools import cache
-from pathlib import Path
 
 from hypothesis import strategies as st
 
-ROOT = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared"))
+from tests.unit.request.conftest import MINIMAL, ROOT, SHARED
 
-MINIMAL = "dataset_id: breast-cancer\nalgorithm: random_forest\ntask_type: classification\n"
 MARKER = "<!-- mlops:comment plan -->"
 
 #: What would act in a thread if it were shown as it stands.
@@ -67,6 +63,12 @@ YAML = (
     "!!binary ", "!x ", "!<tag:x> ", "!!set ", "<<: *a\n", "<<: {a: 1}\n", "---\n", "...\n", "--- # x\n", "%YAML 1.1\n",
     "%TAG ! tag:x:\n", "\t", "  ", "\n", "\n\n", "\n  ", "@", "`", "~", "=", "：", "－ ", "｛", "］", "　", "＂", "body: |\n  ",
     "title: x\n", "labels: [a]\n", "dataset: {name: x}\n", "algorithm: xgboost\n", "hyperparameters:\n", "tags:\n", "x: y\n",
+)  # fmt: skip
+#: What a slip of the keyboard, or a paste from elsewhere, puts into YAML.
+SYNTAX = (
+    *YAML, *LINE_ENDS[:2], "＃", "，", "!!x ", "<<: ", "```", "```yaml\n", "~~~\n", "<!--", "-->", "\ufeff", "\x00",
+    "\u202e", "\ud800", "\\ud800", "\\x00", ".nan", "1e999", "null", "é", "漢", "0" * 50, "9" * 5000, "dataset:", "environment: {a: 1}\n",
+    "\nauto_approve: true\n", "\nmax_depth: 3\n", "\nauto_scaling: {min_instances: 2}\n", "\nclass_imbalance_handling: smote\n",
 )  # fmt: skip
 PIECES = (*YAML, *MARKUP, *CODE, *NUMBERS[:20], *INVISIBLE, *LINE_ENDS)
 #: Where a value can be smuggled in, each with the hole for it.

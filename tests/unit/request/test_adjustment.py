@@ -15,7 +15,7 @@ from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.problems import PROBLEM_CODES
 from mlops_assets.request.schema import TrainingRequest
 from tests.unit.request.conftest import MINIMAL, OFFERED, examples
-from tests.unit.request.test_hostile_text import FULL
+from tests.unit.request.hostile import FULL
 
 BODY = """\
 dataset_id: telco-churn

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mlops_assets.errors import RequestInvalid
 from mlops_assets.request.commands import COMMANDS, Cancel, Explain, Retry, Rollback, Status, parse_command
 from mlops_assets.request.problems import PROBLEM_CODES
-from tests.unit.request.test_hostile_text import FULL, PIECES
+from tests.unit.request.hostile import FULL, SYNTAX
 
 
 def refused(text: str) -> list[tuple[str, str]]:
@@ -162,7 +162,7 @@ MARKUP = [
     "max_depth=8",
     "v1.2.0",
 ]
-words = st.sampled_from([*(f"/{name}" for name in COMMANDS), "／retry", "/cancle", *MARKUP, *PIECES])
+words = st.sampled_from([*(f"/{name}" for name in COMMANDS), "／retry", "/cancle", *MARKUP, *SYNTAX])
 
 
 @settings(max_examples=250, deadline=None)

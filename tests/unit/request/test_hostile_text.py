@@ -13,64 +13,9 @@ from mlops_assets.request.draft import draft_issue
 from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.problems import PROBLEM_CODES
 from mlops_assets.request.schema import TrainingRequest
-from tests.unit.request.conftest import MINIMAL, OFFERED
+from tests.unit.request.conftest import OFFERED
+from tests.unit.request.hostile import FULL, MINIMAL, SYNTAX
 
-FULL = """title: "[MLOps] t"
-labels: a, b
-dataset_id: d-1
-data_preprocessing: {handle_missing: mean, drop_columns: [a, b]}
-learning_type: supervised
-task_type: classification
-algorithm: random_forest
-hyperparameters:
-  n_estimators: 100  # 本数
-  max_depth: null
-experiment_name: "顧客：離反"
-evaluation_threshold: 0.85
-evaluation_metrics:
-  - accuracy
-  - f1_score
-deployment: {target: x, auto_scaling: {min_instances: 1, max_instances: 2}}
-workflow_optimization:
-  custom_optimizations: {phase1_preprocessing: {data_augmentation: auto}}
-tags: {a: b}
-"""
-PIECES = [
-    *[
-        ":",
-        "：",
-        "- ",
-        "－ ",
-        "#",
-        "＃",
-        "{",
-        "}",
-        "｛",
-        "[",
-        "]",
-        "］",
-        ",",
-        "，",
-        '"',
-        "'",
-        "＂",
-        "|",
-        ">",
-        "? ",
-        "@",
-        "`",
-        "~",
-    ],
-    *["&a ", "*a ", "!!x ", "<<: ", "---\n", "...\n", "```", "```yaml\n", "~~~\n", "<!--", "-->", "%YAML 1.1\n"],
-    *["\t", "　", "\r", "\ufeff", "\x00", "\u202e", "\ud800", "\\ud800", "\\x00", ".nan", "1e999", "null", "\n", "\n  "],
-    *[
-        "\nauto_approve: true\n",
-        "\nmax_depth: 3\n",
-        "\nauto_scaling: {min_instances: 2}\n",
-        "\nclass_imbalance_handling: smote\n",
-    ],
-    *["body: |\n  ", "dataset:", "environment: {a: 1}\n", "é", "漢", "0" * 50, "9" * 5000],
-]
 LONG = [
     *[
         "[",
@@ -130,7 +75,7 @@ def outcome(body: str) -> TrainingRequest | RequestInvalid:
 
 
 mutations = st.lists(
-    st.tuples(st.integers(0, len(FULL)), st.integers(0, 12), st.one_of(st.sampled_from(PIECES), st.text(max_size=4))),
+    st.tuples(st.integers(0, len(FULL)), st.integers(0, 12), st.one_of(st.sampled_from(SYNTAX), st.text(max_size=4))),
     min_size=1,
     max_size=6,
 )
@@ -153,7 +98,7 @@ STAYS = {"missing", "conflict", "empty"}
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(max_size=300) | st.lists(st.sampled_from([*PIECES, "a", " ", "algorithm: "]), max_size=60).map("".join))
+@given(st.text(max_size=300) | st.lists(st.sampled_from([*SYNTAX, "a", " ", "algorithm: "]), max_size=60).map("".join))
 def test_arbitrary_text(text):
     outcome(text)
     outcome(MINIMAL + text)
