@@ -172,7 +172,7 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
     elif isinstance(frame, str | bytes):
         content = frame if isinstance(frame, bytes) else base64_bytes(frame, row, field)
         if len(content) % _POINT_BYTES:
-            text = f"the cloud of row {row} has {len(content):,} bytes, no whole number of points of {_POINT_BYTES} bytes"
+            text = f"the cloud of row {row} has {len(content):,} bytes, not a whole number of {_POINT_BYTES} byte points"
             raise refused(422, "cloud", text, given=f"{len(content):,} bytes", **details)
         points = np.frombuffer(content, dtype="<f4").reshape(-1, 4)
     else:
