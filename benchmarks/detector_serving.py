@@ -4,7 +4,7 @@
     python benchmarks/detector_serving.py --out /tmp/serving.json                  # a frame of the generated world
 
 Every detector is packaged as the platform packages it and served by a real server process on loopback; one client sends one frame
-at a time on a kept connection. The steps are measured beside it, in this process, with the same functions and sessions; what the
+at a time on an open connection. The steps are measured beside it, in this process, with the same functions and sessions; what the
 whole request takes more than their sum is HTTP, JSON, threads and counting. Weights are untrained, which changes no time but that
 of suppression: so the score threshold is put where `--candidates` boxes of this frame pass it. Detectors and numbers of threads
 take turns frame by frame, so that a busy machine disturbs all alike; medians, and the fastest.
@@ -75,7 +75,7 @@ YOLOX = (("nano", (416, 416)), ("tiny", (416, 416)), ("s", (640, 640)), ("s", (1
 PILLARS = ("slim", "standard")
 BUDGETS = {"detection_ms": 30.0, "end_to_end_ms": 100.0}
 STEPS = ("decode", "preprocess", "network", "postprocess", "measure")
-WARM_UP = 2
+WARM_UP = 1
 
 
 @dataclass
@@ -90,24 +90,24 @@ class Contender:
     steps: Callable[[bytes], list[float]]
     seconds: dict[str, list[float]] = field(default_factory=lambda: {step: [] for step in STEPS})
     requests: list[float] = field(default_factory=list)
-    connection: http.client.HTTPConnection | None = None
 
-    def request(self) -> int:
-        """Send the frame; the number of boxes in the answer."""
-        if self.connection is None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        self.connection.request("POST", "/invocations", self.body, {"content-type": self.media_type})
-        reply = self.connection.getresponse()
+    def request(self, connection: http.client.HTTPConnection) -> None:
+        """Send the frame and read the answer."""
+        connection.request("POST", "/invocations", self.body, {"content-type": self.media_type})
+        reply = connection.getresponse()
         answer = json.loads(reply.read())
         if reply.status != 200:
             raise SystemExit(f"{self.name}: {answer}")
-        return len(answer["predictions"][0]["boxes"])
 
     def turn(self, *, counted: bool) -> None:
         """One frame over HTTP and one step by step; the first ones warm up."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        # A client keeps its connection; here the others' turns are so long that the server would have closed it.
+        connection.connect()
         started = time.perf_counter()
-        self.request()
+        self.request(connection)
         took = time.perf_counter() - started
+        connection.close()
         marks = self.steps(self.body)
         if counted:
             self.requests.append(took)
