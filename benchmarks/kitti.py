@@ -45,13 +45,18 @@ def benchmarks(copy: Path | None, reference: Path | None, scratch: Path) -> tupl
     real_cloud = f"--copy FOLDER (or KITTI=FOLDER) with {CLOUD}"
     real_copy = "--copy FOLDER (or KITTI=FOLDER) with clouds, images, labels and calibration of 000000, 000001, 000002"
     devkit = "--reference FOLDER (or KITTI_REFERENCE=FOLDER) with labels/, detections/, expected.json"
-    unkept = {name: ("--out", str(scratch / f"{name}.json")) for name in ("voxelization", "pointpillars_latency")}
+    frame = copy / "training/image_2/000002.png" if copy else None
+    at_frame = (*at_cloud, "--image", str(frame)) if at_cloud and frame and frame.is_file() else None
+    frames = "--copy FOLDER (or KITTI=FOLDER) with the cloud and the image of 000002"
+    measured = ("voxelization", "pointpillars_latency", "detector_serving")
+    unkept = {name: ("--out", str(scratch / f"{name}.json")) for name in measured}
     torch = ("torch", "onnxruntime")
     return (
         Benchmark("voxelization", ("numba", "spconv"), real_cloud, at_cloud, unkept["voxelization"]),
         Benchmark("kitti_evaluation", (), devkit, at_reference, None),
         Benchmark("pointpillars_latency", torch, real_cloud, at_cloud, unkept["pointpillars_latency"]),
         Benchmark("yolox_latency", (*torch, "onnxscript"), "no data", (), None),
+        Benchmark("detector_serving", (*torch, "onnxscript", "granian"), frames, at_frame, unkept["detector_serving"]),
         Benchmark("pointpillars_overfit", torch, real_copy, at_copy, None),
         Benchmark("yolox_overfit", (*torch, "faster_coco_eval"), real_copy, at_copy, None),
     )

@@ -86,9 +86,11 @@ class CloudReader:
         self.settings = settings.pillar
         self._field = signature.inputs[0].name
         self._places = {name: number for number, name in enumerate(signature.classes)}
-        self._detector = OnnxPillars(
-            graphs[settings.files.pillars], graphs[settings.files.canvas], settings.pillar, threads=detector_threads()
-        )
+        pillars, canvas = graphs[settings.files.pillars], graphs[settings.files.canvas]
+        try:
+            self._detector = OnnxPillars(pillars, canvas, settings.pillar, threads=detector_threads())
+        except UserError as error:
+            raise IntegrityError(f"the settings make no detector: {error}") from error
         self._tail = b',"model_version":' + msgspec.json.encode(version) + b"}"
 
     def answer(self, media_type: str, body: bytes) -> Answer:
@@ -114,7 +116,8 @@ class CloudReader:
             return self._detector.detect(points)
         except ONNX_ERRORS as error:
             raise PredictionFailed(f"the graph failed: {error}") from error
-        except IntegrityError as error:
+        except (IntegrityError, UserError) as error:
+            # The points have been checked: what suppression refuses are boxes that the network made.
             raise PredictionFailed(str(error)) from error
 
     def objects(self, found: LidarDetections) -> list[dict[str, Any]]:
@@ -172,7 +175,7 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
     elif isinstance(frame, str | bytes):
         content = frame if isinstance(frame, bytes) else base64_bytes(frame, row, field)
         if len(content) % _POINT_BYTES:
-            text = f"the cloud of row {row} has {len(content):,} bytes, no whole number of points of {_POINT_BYTES} bytes"
+            text = f"the cloud of row {row} has {len(content):,} bytes, not a whole number of {_POINT_BYTES} byte points"
             raise refused(422, "cloud", text, given=f"{len(content):,} bytes", **details)
         points = np.frombuffer(content, dtype="<f4").reshape(-1, 4)
     else:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_assets.errors import IntegrityError
+from mlops_assets.errors import IntegrityError, UserError
 from mlops_assets.serving.answering import Answer, Observation, PredictionFailed
 from mlops_assets.serving.example_boxes import hold_to_examples
 from mlops_assets.serving.frames import JSON, base64_bytes, frames_of, refused
@@ -129,7 +129,8 @@ class ImageReader:
             return detections_of(boxes[0], scores[0], (pixels.shape[0], pixels.shape[1]), self.settings)
         except ONNX_ERRORS as error:
             raise PredictionFailed(f"the graph failed: {error}") from error
-        except IntegrityError as error:
+        except (IntegrityError, UserError) as error:
+            # The image has been checked: what suppression refuses are boxes that the network made.
             raise PredictionFailed(str(error)) from error
 
     def objects(self, found: ImageBoxes) -> list[dict[str, Any]]:

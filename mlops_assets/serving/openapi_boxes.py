@@ -33,7 +33,7 @@ def invocations(signature: Signature, metadata: ModelMetadata, examples: Example
     return {
         "operationId": "predict",
         "summary": f"Find {', '.join(signature.classes)} in one {what} or several",
-        "description": f"At most {MAX_FRAME_BODY_BYTES // 2**20} MiB a body, {size} a {what}, {MAX_FRAMES} {what}s a request.",
+        "description": f"At most {MAX_FRAME_BODY_BYTES // 2**20} MiB in a body, {size} per {what}, {MAX_FRAMES} {what}s in all.",
         "requestBody": {
             "required": True,
             "content": {
