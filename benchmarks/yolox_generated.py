@@ -1,7 +1,7 @@
 """Does YOLOX generalise? Trained on generated streets of one seed, measured on those and on streets of another seed.
 
-Nothing is downloaded and nothing is real: it says whether training, augmentation, evaluation and thresholds work together, not how
-well KITTI would be detected. The four verbs of the task do the work, as an issue would have them.
+Nothing is downloaded and nothing is real: it says whether training, augmentation, evaluation and thresholds work together, not
+how well KITTI would be detected. The four verbs of the task do the work, as an issue would have them.
 
     nice -n 19 python benchmarks/yolox_generated.py
 """
@@ -65,8 +65,10 @@ def main() -> None:
     height, width = asked.size
     config = WorldConfig(beams=16, azimuth_step=0.5, image_width=width, image_height=height)
     request = TrainingRequest(
-        model_id="generated", dataset=DatasetRequest(dataset_id="generated"), learning_type="supervised", task_type="detection_2d",
-        algorithm="yolox", variant=asked.variant, hyperparameters={"epochs": asked.epochs, "batch_size": asked.batch, "lr": asked.rate},
+        model_id="generated", dataset=DatasetRequest(dataset_id="generated"), learning_type="supervised",
+        task_type="detection_2d",
+        algorithm="yolox", variant=asked.variant,
+        hyperparameters={"epochs": asked.epochs, "batch_size": asked.batch, "lr": asked.rate},
         preprocessing=Preprocessing(input_size=(height, width), augmentation=tuple(asked.augmentation)),
     )  # fmt: skip
     task = ImageDetectionTask()
@@ -91,9 +93,7 @@ def main() -> None:
         unseen = task.evaluate(Path(folder) / "features", Path(folder) / "model", request, Path(folder) / "unseen")
         listed(root, {"test": ids["train"][: len(ids["test"])]})
         task.prepare(root, request, Path(folder) / "features-of-training")
-        learned = task.evaluate(
-            Path(folder) / "features-of-training", Path(folder) / "model", request, Path(folder) / "learned"
-        )
+        learned = task.evaluate(Path(folder) / "features-of-training", Path(folder) / "model", request, Path(folder) / "learned")
         exported = task.export(root, Path(folder) / "features", Path(folder) / "model", request, Path(folder) / "export")
         busy.append(os.getloadavg()[0])
         if asked.keep:

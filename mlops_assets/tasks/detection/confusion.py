@@ -85,9 +85,7 @@ def image_pairs(truth: ImageBoxes, found: ImageBoxes) -> FramePairs:
     shares = ratios(image_intersections(regions[:, None], found.boxes[None]), np.broadcast_to(areas, (len(regions), len(areas))))
     excused = ((shares >= OVERLAP) & (kinds[:, None] == found.classes[None])).any(axis=0)
     scores = np.zeros(len(found.boxes)) if found.scores is None else found.scores
-    return FramePairs(
-        truth.classes[~crowd], found.classes, scores, axis_aligned_iou(truth.boxes[~crowd], found.boxes), excused
-    )
+    return FramePairs(truth.classes[~crowd], found.classes, scores, axis_aligned_iou(truth.boxes[~crowd], found.boxes), excused)
 
 
 def matches(frame: FramePairs, overlap: float = OVERLAP) -> Rows:

@@ -1,7 +1,7 @@
 """The figures of a detector's evaluation as PNG files: precision and recall, confusion, confidence, images with boxes.
 
-White ground, so that they read on light and dark pages alike; no global state of pyplot; the same input gives the same bytes. What
-is drawn is counted in ``confusion``; clouds are drawn in ``detection3d.figures``; fonts are chosen in ``tasks.lettering``.
+White ground, so that they read on light and dark pages alike; no global state of pyplot; the same input gives the same bytes.
+What is drawn is counted in ``confusion``; clouds are drawn in ``detection3d.figures``; fonts are chosen in ``tasks.lettering``.
 """
 
 from __future__ import annotations
@@ -118,8 +118,8 @@ def draw_precision_recall(
                     curve.recall[kept - 1], best[kept - 1], "o", color=colour, markersize=7, markeredgecolor=GROUND,
                     markeredgewidth=1.5, clip_on=False, zorder=5,
                 )  # fmt: skip
-        dot = {"marker": "o", "linestyle": "", "markersize": 6, "color": MUTED}
-        axes.plot([], [], label=say["chosen"].format(threshold=threshold), **dot)
+        label = say["chosen"].format(threshold=threshold)
+        axes.plot([], [], label=label, marker="o", linestyle="", markersize=6, color=MUTED)
         axes.set_title(say["precision_recall"].format(overlap=overlap))
         axes.set_xlabel(say["recall"])
         axes.set_ylabel(say["precision"])
@@ -133,7 +133,13 @@ def draw_precision_recall(
 
 
 def draw_confusion_matrix(
-    path: Path, matrix: Sequence[Sequence[int]], classes: Sequence[str], threshold: float, language: Language, *, overlap: float = 0.5
+    path: Path,
+    matrix: Sequence[Sequence[int]],
+    classes: Sequence[str],
+    threshold: float,
+    language: Language,
+    *,
+    overlap: float = 0.5,
 ) -> None:
     """Counts of ``confusion.confusion_matrix``, shaded by the share of each true class.
 

@@ -43,9 +43,7 @@ TRAINED_AT: Final = 0.95
 _LIBRARIES: Final = ("torch", "numpy", "pillow", "faster-coco-eval")
 
 
-def train(
-    features: Path, request: TrainingRequest, out: Path, report: ProgressReporter, *, checkpoints: Path
-) -> TrainSummary:
+def train(features: Path, request: TrainingRequest, out: Path, report: ProgressReporter, *, checkpoints: Path) -> TrainSummary:
     """Train on the features folder ``features``, going on from ``checkpoints``, and write the model folder ``out``.
 
     The weights kept are the moving average after the last epoch: no epoch is picked, so the validation split stays unused but for
@@ -150,9 +148,7 @@ def _validation(folder: ImageFolder, settings: YoloxSettings) -> Callable[[Yolox
     return measure
 
 
-def _part(
-    folder: ImageFolder, split: Split, most: int
-) -> tuple[tuple[DetectionDataset, list[int]], dict[str, ImageBoxes]]:
+def _part(folder: ImageFolder, split: Split, most: int) -> tuple[tuple[DetectionDataset, list[int]], dict[str, ImageBoxes]]:
     """Images of a split with the rows to look at, and their labels by name; no labels where they hold no object."""
     images, truths = folder.images(split), folder.truths(split)
     rows = evenly(len(images), most)

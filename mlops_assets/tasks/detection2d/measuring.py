@@ -109,7 +109,7 @@ def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -
 
 
 def latency_ms(network: Yolox, images: DetectionDataset, settings: YoloxSettings) -> tuple[float, int]:
-    """Median milliseconds from a decoded image to its boxes, one image at a time, one processor thread; and how many were timed."""
+    """Median milliseconds from a decoded image to its boxes, one at a time, one processor thread; and how many were timed."""
     rows = evenly(len(images), TIMED_IMAGES)
     taken: list[float] = []
     begun = time.perf_counter()
@@ -139,7 +139,8 @@ def _conventions(card: ModelCard, timed: int, language: Language) -> dict[str, s
     values = {"least": card.settings.score_threshold, "threshold": card.threshold, "images": timed}
     how = say[f"threshold.{card.threshold_origin}"]
     sentences = {
-        "mAP@0.5": "map_50", "mAP@0.5:0.95": "map", "recall": "recall", "precision": "precision", "inference_latency_ms": "latency",
+        "mAP@0.5": "map_50", "mAP@0.5:0.95": "map", "recall": "recall", "precision": "precision",
+        "inference_latency_ms": "latency",
     }  # fmt: skip
     return {metric: say[f"convention.{key}"].format(how=how, **values) for metric, key in sentences.items()}
 

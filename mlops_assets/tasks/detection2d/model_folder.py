@@ -30,9 +30,11 @@ class ModelCard(Frozen):
     classes: tuple[str, ...]
     settings: YoloxSettings
     weights: Literal["moving_average"] = Field(
-        default="moving_average", description="of all epochs, the last included; no epoch is picked by its validation"
+        default="moving_average", description="of all epochs, the last included; none is picked by its validation"
     )
-    threshold: float = Field(description="operating threshold: scores from here on are served and counted by recall and precision")
+    threshold: float = Field(
+        description="operating threshold: served and counted by recall and precision are scores from here on"
+    )
     threshold_origin: ThresholdOrigin = Field(description="how the threshold was found; see `words`")
     device: str
     precision: str
@@ -56,5 +58,7 @@ def read_model(folder: Path, features: ImageFolder) -> tuple[Yolox, ModelCard]:
         raise IntegrityError(f"{folder} is not a complete YOLOX model: {error}") from error
     network, classes = read_weights(folder / WEIGHTS)
     if not classes == card.classes == features.classes:
-        raise IntegrityError(f"{folder} was trained on the classes {list(card.classes)}, {features.path} has {list(features.classes)}")
+        raise IntegrityError(
+            f"{folder} was trained on the classes {list(card.classes)}, {features.path} has {list(features.classes)}"
+        )
     return network, card

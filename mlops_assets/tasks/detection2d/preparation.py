@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from mlops_assets.data.dataset import SPLITS
+from mlops_assets.data.dataset import SPLITS, Split
 from mlops_assets.data.kitti.classes import CLASSES
 from mlops_assets.data.kitti.coco import CocoPolicy, to_coco, write_coco
 from mlops_assets.data.kitti.frames import KittiCopy
@@ -57,9 +57,9 @@ def prepare(dataset: Path, request: TrainingRequest, out: Path) -> FeatureSummar
             digest.update(name.encode() + _digest(out / name))
     summary = FeatureSummary(
         feature_names=("image",),
-        rows={split: len(document["images"]) for split, document in documents.items()},
+        rows={str(split): len(document["images"]) for split, document in documents.items()},
         classes=policy.categories,
-        objects={split: counts.total() for split, counts in objects.items()},
+        objects={str(split): counts.total() for split, counts in objects.items()},
         digest=digest.hexdigest(),
         warnings=() if objects["validation"].total() else ("no_validation_objects",),
     )
@@ -103,8 +103,9 @@ def object_counts(document: Mapping[str, Any]) -> Counter[str]:
     return counts
 
 
-def _refuse(documents: Mapping[str, Mapping[str, Any]], objects: Mapping[str, Counter[str]]) -> None:
-    for split in ("train", "test"):
+def _refuse(documents: Mapping[Split, Mapping[str, Any]], objects: Mapping[Split, Counter[str]]) -> None:
+    needed: tuple[Split, ...] = ("train", "test")
+    for split in needed:
         if not objects[split].total():
             raise DataRejected(
                 f"the {split} split has {len(documents[split]['images'])} frames and no object of the classes",
@@ -156,8 +157,8 @@ def _digest(path: Path) -> bytes:
 def definition(
     request: TrainingRequest,
     policy: CocoPolicy,
-    documents: Mapping[str, Mapping[str, Any]],
-    objects: Mapping[str, Counter[str]],
+    documents: Mapping[Split, Mapping[str, Any]],
+    objects: Mapping[Split, Counter[str]],
 ) -> str:
     """Markdown in the request's language: what is learned, what is ignored, and how much there is of it."""
     say = WORDS[request.language]

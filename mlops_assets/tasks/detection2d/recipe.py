@@ -69,8 +69,8 @@ def _listed(listed: tuple[str, ...], values: Mapping[str, Any], written: set[str
         own = YOLOX.augmentation(name)
         if own is None:
             raise UserError(
-                "YOLOX has no such augmentation", field="preprocessing.augmentation", given=name, allowed=tuple(YOLOX.augmentations),
-                next_step="correct the name, or take it out of the list",
+                "YOLOX has no such augmentation", field="preprocessing.augmentation", given=name,
+                allowed=tuple(YOLOX.augmentations), next_step="correct the name, or take it out of the list",
             )  # fmt: skip
         named.add(own)
     decided: dict[str, Any] = {}

@@ -28,7 +28,7 @@ from mlops_assets.tasks.detection2d.fitting import detect, evenly
 from mlops_assets.tasks.detection2d.image_folder import ImageFolder
 from mlops_assets.tasks.detection2d.letterbox import Pixels, letterbox_ratio, resized, scaled_size
 from mlops_assets.tasks.detection2d.model import Detector, Yolox
-from mlops_assets.tasks.detection2d.model_folder import ModelCard, read_model
+from mlops_assets.tasks.detection2d.model_folder import read_model
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
 from mlops_assets.tasks.detection2d.training import reproducible
 from mlops_assets.tasks.interface import ExportSummary, Histogram, InputField, Signature
@@ -99,7 +99,7 @@ def export(features: Path, model: Path, request: TrainingRequest, out: Path) -> 
 def reference_of(network: Yolox, folder: ImageFolder, settings: YoloxSettings) -> dict[str, Histogram]:
     """What drift is measured against: brightness and contrast of training images, scores of detections on images held back.
 
-    Not on training images, which the network knows by heart: those of the validation split, of the test split where that is empty.
+    Not on training images, which the network knows by heart: on those of the validation split, or the test split if it is empty.
     """
     training = folder.images("train")
     measured = [image_quantities(training.sample(row).image) for row in evenly(len(training), IMAGES_REFERRED_TO)]
@@ -144,9 +144,7 @@ def _agree(native: list[dict[str, Any]], graph: list[dict[str, Any]], settings: 
     return True
 
 
-def _examples(
-    network: Yolox, folder: ImageFolder, rows: Sequence[int], settings: YoloxSettings, reader: ImageReader
-) -> Examples:
+def _examples(network: Yolox, folder: ImageFolder, rows: Sequence[int], settings: YoloxSettings, reader: ImageReader) -> Examples:
     """Small files of test images with the network's boxes, of the first rows that pass the server's own check.
 
     Raises:
@@ -169,8 +167,8 @@ def _examples(
             break
     if not chosen:
         raise IntegrityError(
-            f"not one of {len(set(rows))} test images gives the same boxes in the graph and in PyTorch. A network after a few steps "
-            f"enlarges every rounding: train it longer. {failure}"
+            f"not one of {len(set(rows))} test images gives the same boxes in the graph and in PyTorch. A network after a few "
+            f"steps enlarges every rounding: train it longer. {failure}"
         )
     return Examples(rows=tuple(row for row, _ in chosen), boxes=tuple(boxes for _, boxes in chosen))
 

@@ -70,7 +70,12 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "not_done": tuple(NOT_DONE),
     "suggestion": SUGGESTIONS,
     "suggestion_short": tuple(key for key in SUGGESTIONS if key != "more_data"),
-    "warning": ("time_features_without_timestamp", "aggregate_without_entity", "standardize_supersedes_normalize"),
+    "warning": (
+        "time_features_without_timestamp",
+        "aggregate_without_entity",
+        "standardize_supersedes_normalize",
+        "no_validation_objects",
+    ),
     "phase": PHASES,
     "state": get_args(RowState),
     "phase_row": get_args(Row),

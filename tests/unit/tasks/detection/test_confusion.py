@@ -84,7 +84,9 @@ def scenes(draw: st.DrawFn) -> tuple[dict[str, ImageBoxes], dict[str, ImageBoxes
     def some(count: int, *, truth: bool) -> ImageBoxes:
         corner, sides = rng.integers(0, 30, (count, 2)).astype(float), rng.integers(8, 20, (count, 2)).astype(float)
         crowd = rng.random(count) < 0.2 if truth else None
-        return ImageBoxes(np.hstack((corner, corner + sides)), rng.integers(0, 2, count), rng.permutation(count) / 50 + 0.1, crowd)
+        return ImageBoxes(
+            np.hstack((corner, corner + sides)), rng.integers(0, 2, count), rng.permutation(count) / 50 + 0.1, crowd
+        )
 
     names = [str(number) for number in range(draw(st.integers(1, 4)))]
     truths = {name: some(int(rng.integers(1, 8)), truth=True) for name in names}

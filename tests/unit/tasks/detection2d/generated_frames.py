@@ -16,16 +16,16 @@ SMALL = WorldConfig(beams=8, azimuth_step=1.0, image_width=256, image_height=96,
 SPLIT = {"train": range(8), "validation": range(8, 10), "test": range(10, 13)}
 
 
-def prepared_frames(root: Path, splits: Mapping[str, Sequence[int]] = SPLIT, *, seed: int = 3, config: WorldConfig = SMALL) -> Path:
+def prepared_frames(root: Path, splits: Mapping[str, Sequence[int]] = SPLIT, *, seed: int = 3) -> Path:
     """A prepared dataset in ``root``: frames of one seed by split, in KITTI's object layout."""
-    write_world(root, World(seed=seed, frames=1 + max(max(rows, default=0) for rows in splits.values()), config=config))
+    write_world(root, World(seed=seed, frames=1 + max(max(rows, default=0) for rows in splits.values()), config=SMALL))
     for split, rows in splits.items():
         text = "".join(f"{row:06d}\n" for row in rows)
         (root / "ImageSets" / f"{split}.txt").write_text(text, encoding="utf-8")
     prepared = PreparedDataset(
         dataset_id="streets", version="sha256-0000000000000000", form=KITTI, target=OBJECTS, positive_class=None, columns=(),
-        ignored={}, sensitive=(), timestamp=None, entity=None, rows={split: len(rows) for split, rows in splits.items()}, removed={},
-        split="listed", seed=0, target_counts={}, checks=(), digest="0" * 64,
+        ignored={}, sensitive=(), timestamp=None, entity=None, rows={split: len(rows) for split, rows in splits.items()},
+        removed={}, split="listed", seed=0, target_counts={}, checks=(), digest="0" * 64,
     )  # fmt: skip
     (root / "dataset.json").write_text(prepared.model_dump_json(), encoding="utf-8")
     return root

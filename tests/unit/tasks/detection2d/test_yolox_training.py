@@ -30,8 +30,8 @@ EVENTFUL = YoloxSettings(
 )  # fmt: skip
 PLAIN = EVENTFUL.model_copy(
     update={
-        "mosaic_probability": 0.0, "mixup_probability": 0.0, "multiscale": (0, 0), "hsv_probability": 0.0, "flip_probability": 0.0,
-        "loader_threads": 0,
+        "mosaic_probability": 0.0, "mixup_probability": 0.0, "multiscale": (0, 0), "hsv_probability": 0.0,
+        "flip_probability": 0.0, "loader_threads": 0,
     }
 )  # fmt: skip
 

@@ -150,6 +150,7 @@ def test_a_large_image_becomes_a_small_example_that_still_has_to_be_scaled(run: 
         assert picture.size == (320, 96)
 
 
+@pytest.mark.slow
 def test_a_network_of_one_epoch_is_exported_and_passes_the_check(run: Run, tmp_path: Path) -> None:
     request = asked({"epochs": 1, "batch_size": 2, "lr": 0.01}, language="ja")
     train(run.folder / "features", request, tmp_path / "model", tmp_path / "checkpoints")
@@ -177,6 +178,7 @@ ImageDetectionTask().train(Path(features), read, Path(out), report, checkpoints=
 """
 
 
+@pytest.mark.slow
 def test_a_training_killed_midway_goes_on_and_ends_with_the_very_same_weights(run: Run, tmp_path: Path) -> None:
     (tmp_path / "request.json").write_text(REQUEST.model_dump_json(), encoding="utf-8")
     features, model = run.folder / "features", tmp_path / "model"
