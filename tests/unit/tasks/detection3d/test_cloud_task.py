@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +22,8 @@ from mlops_assets.tasks.detection.confusion import BACKGROUND
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures
 from mlops_assets.tasks.detection3d.fitting import CARD, ModelCard, curve_name, read_trained
 from mlops_assets.tasks.detection3d.pillar_checkpoints import CHECKPOINT, MODEL, read_model
+from mlops_assets.tasks.detection3d.pillar_detector import NativeDetector
+from mlops_assets.tasks.detection3d.served import in_range, require_equal_classes
 from mlops_assets.tasks.detection3d.task import CloudDetectionTask
 from mlops_assets.tasks.interface import EvaluationSummary, ExportSummary, LearningTask, Signature, TrainSummary
 from tests.unit.tasks.detection3d.cloud_worlds import request, silent, write_dataset
@@ -238,3 +241,25 @@ def test_folders_of_other_trainings_are_refused(trained: Trained, tmp_path: Path
         CloudFeatures.read(other)
     with pytest.raises(IntegrityError, match="not a complete model folder"):
         read_trained(tmp_path, CloudFeatures.read(trained.features))
+
+
+def test_a_cloud_cut_to_the_range_gives_the_same_boxes(trained: Trained) -> None:
+    folder = CloudFeatures.read(trained.features)
+    network, settings, _ = read_trained(trained.model, folder)
+    detector, cloud = NativeDetector(network, settings), folder.copy.cloud("000009")
+    near = in_range(cloud, settings)
+    assert 0 < len(near) < len(cloud)
+    whole, cut = detector.detect(cloud), detector.detect(near)
+    assert whole.names == cut.names
+    np.testing.assert_array_equal(whole.boxes, cut.boxes)
+
+
+def test_graphs_that_name_another_class_are_refused(trained: Trained) -> None:
+    folder = CloudFeatures.read(trained.features)
+    network, settings, _ = read_trained(trained.model, folder)
+    given = NativeDetector(network, settings).outputs(folder.copy.cloud("000009"))
+    require_equal_classes("000009", given, given, settings)
+    kinds, classes = settings.anchors_per_cell, len(settings.classes)
+    swapped = given.class_logits.reshape(kinds, classes, -1)[:, ::-1].reshape(given.class_logits.shape)
+    with pytest.raises(IntegrityError, match="test frame 000009"):
+        require_equal_classes("000009", given, given._replace(class_logits=swapped), settings)
