@@ -35,6 +35,7 @@ from mlops_assets.tasks.detection3d.kitti_clouds import KittiLidarFrames
 from mlops_assets.tasks.detection3d.object_sampling import read_database
 from mlops_assets.tasks.detection3d.pillar_checkpoints import CHECKPOINT, MODEL, read_checkpoint, read_model
 from mlops_assets.tasks.detection3d.pillar_detector import NativeDetector, validation_loss
+from mlops_assets.tasks.detection3d.pillar_devices import device_of
 from mlops_assets.tasks.detection3d.pillar_request import PillarTraining, RoundedRange, pillar_training
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.pillar_training import Augment, Validate, checkpoint_version, train_pointpillars
@@ -51,6 +52,7 @@ DETECTION_FRAMES: Final = 100
 #: A CPU run of fewer pillars seen (frames x epochs x cells of the canvas) trains on one thread: threads cost more than they give.
 SMALL_RUN: Final = 1e9
 TRAINED_TO: Final = 0.96
+GPU_SAMPLE_THREADS: Final = 8
 #: Where the validation split has nothing to choose a threshold on.
 UNCHOSEN_THRESHOLD: Final = 0.3
 
@@ -102,8 +104,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
         report(TRAINED_TO * fraction, text, {curve_name(name): value for name, value in metrics.items()})
 
     with torch_threads(wanted.settings, len(frames)) as threads:
-        # Threads that make samples ahead of the network; the network itself takes the others.
-        settings = wanted.settings.model_copy(update={"workers": 1 if threads == 1 else 2})
+        settings = wanted.settings.model_copy(update={"workers": sample_threads(wanted.settings, threads)})
         _drop_unusable(checkpoints / CHECKPOINT, checkpoint_version(folder.summary.digest, frames), settings, report, words)
         trained = train_pointpillars(
             frames,
@@ -155,17 +156,26 @@ def read_trained(model: Path, features: CloudFeatures) -> tuple[PointPillars, Pi
 
 @contextmanager
 def torch_threads(settings: PillarSettings, frames: int) -> Iterator[int]:
-    """Torch's threads for a training: one where the run is small or a GPU computes, else all processors but one."""
+    """Torch's threads for so many frames: one where the run is small or a GPU computes, else all processors but one."""
     before = torch.get_num_threads()
-    gpu = settings.device != "cpu" and torch.cuda.is_available()
     small = frames * settings.epochs * math.prod(settings.canvas) < SMALL_RUN
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = 1 if small or gpu else max(1, min(before, processors - 1))
+    threads = 1 if small or device_of(settings).type == "cuda" else max(1, min(before, _processors() - 1))
     torch.set_num_threads(threads)
     try:
         yield threads
     finally:
         torch.set_num_threads(before)
+
+
+def sample_threads(settings: PillarSettings, threads: int) -> int:
+    """Threads that make samples ahead of the network: a GPU must not wait for them, on a CPU the network takes longer."""
+    if device_of(settings).type == "cuda":
+        return min(GPU_SAMPLE_THREADS, _processors())
+    return 1 if threads == 1 else 2
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _augment(folder: CloudFeatures, settings: AugmentationSettings | None) -> tuple[Augment | None, int]:

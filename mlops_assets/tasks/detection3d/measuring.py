@@ -23,7 +23,7 @@ from mlops_assets.tasks.detection.kitti_evaluation import DIFFICULTIES, STRICT, 
 from mlops_assets.tasks.detection.kitti_result import METRICS, KittiEvaluation, Metric
 from mlops_assets.tasks.detection3d.box_evaluation import BoxEvaluation, evaluate_boxes
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures, spread
-from mlops_assets.tasks.detection3d.fitting import ModelCard, read_trained
+from mlops_assets.tasks.detection3d.fitting import ModelCard, read_trained, torch_threads
 from mlops_assets.tasks.detection3d.frame_detection import FoundFrames, detect_frames
 from mlops_assets.tasks.detection3d.measuring_words import WORDS
 from mlops_assets.tasks.detection3d.pillar_detector import NativeDetector
@@ -64,8 +64,8 @@ def evaluate(features: Path, model: Path, request: TrainingRequest, out: Path) -
     network, settings, card = read_trained(model, folder)
     ids = folder.frame_ids("test")
     latency, timed = _latency(folder, network, settings, spread(ids, LATENCY_CLOUDS))
-    detector = NativeDetector(network, settings)
-    found = detect_frames(folder, detector.detect, ids)
+    with torch_threads(settings, len(ids)):
+        found = detect_frames(folder, NativeDetector(network, settings).detect, ids)
     boxes = evaluate_boxes(found.labels, found.detections, card.classes)
     words = WORDS[request.language]
     counts = counts_at(boxes.pairs, card.threshold, len(card.classes))

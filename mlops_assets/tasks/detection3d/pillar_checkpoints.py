@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,6 +25,11 @@ from mlops_assets.tasks.detection3d.pointpillars import PointPillars, build_poin
 CHECKPOINT = "checkpoint.pt"
 MODEL = "pointpillars.pt"
 FORMAT = 1
+#: What torch's reader raises on bytes that are no file of its own, or no longer a whole one.
+_DAMAGE = (
+    RuntimeError, pickle.UnpicklingError, EOFError, ValueError, LookupError, AttributeError, TypeError, OverflowError,
+    struct.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +141,7 @@ def _write(path: Path, values: Mapping[str, Any]) -> None:
 def _read(path: Path, device: torch.device) -> dict[str, Any]:
     try:
         values = torch.load(path, map_location=device, weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError) as error:
+    except _DAMAGE as error:
         raise _unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise _unreadable(path, f"it is not of format {FORMAT}")

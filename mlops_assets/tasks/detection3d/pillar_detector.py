@@ -36,7 +36,11 @@ class NativeDetector:
             UserError: not an array of real numbers of that shape.
             IntegrityError: the network's outputs are not finite.
         """
-        return decode_detections(*self.outputs(points), self._maker.anchors, self.settings)
+        return self.decode(self.outputs(points))
+
+    def decode(self, outputs: RawOutputs) -> LidarDetections:
+        """Second step of ``detect``: boxes after suppression. Raises as ``detect``."""
+        return decode_detections(*outputs, self._maker.anchors, self.settings)
 
     def outputs(self, points: ArrayLike) -> RawOutputs:
         """First step of ``detect``: what the head gives for one cloud."""

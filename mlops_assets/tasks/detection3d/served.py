@@ -28,7 +28,7 @@ from mlops_assets.errors import IntegrityError
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.tasks.detection.drift import CLOUD_QUANTITIES, CONFIDENCE, cloud_quantities, histogram_of
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures, spread
-from mlops_assets.tasks.detection3d.fitting import read_trained
+from mlops_assets.tasks.detection3d.fitting import read_trained, torch_threads
 from mlops_assets.tasks.detection3d.pillar_decoding import LidarDetections
 from mlops_assets.tasks.detection3d.pillar_detector import NativeDetector
 from mlops_assets.tasks.detection3d.pillar_export import TOLERANCE, export_pointpillars
@@ -60,14 +60,16 @@ def export(features: Path, model: Path, request: TrainingRequest, out: Path) -> 
     clouds = [in_range(folder.copy.cloud(name), settings) for name in ids]
     # From the operating threshold on, and on the CPU: what a GPU rounds otherwise is no fault of the graphs.
     settings = settings.model_copy(update={"device": "cpu", "score_threshold": card.threshold})
-    exported = export_pointpillars(network, settings, out, clouds)
-    native, served = NativeDetector(network, settings), OnnxPillars.load(out)
     found: list[LidarDetections] = []
     answered: list[bool] = []
-    for name, cloud in zip(ids, clouds, strict=True):
-        _require_equal_classes(name, native.outputs(cloud), served.outputs(served.pillars(cloud)), settings)
-        found.append(native.detect(cloud))
-        answered.append(_same_boxes(found[-1], served.detect(cloud)))
+    with torch_threads(settings, len(ids)):
+        exported = export_pointpillars(network, settings, out, clouds)
+        native, served = NativeDetector(network, settings), OnnxPillars.load(out)
+        for name, cloud in zip(ids, clouds, strict=True):
+            given, answer = native.outputs(cloud), served.outputs(served.pillars(cloud))
+            require_equal_classes(name, given, answer, settings)
+            found.append(native.decode(given))
+            answered.append(_same_boxes(found[-1], served.decode(answer)))
     signature = Signature(
         task_type=request.task_type,
         inputs=(InputField(name=INPUT, kind="points", required=True),),
@@ -100,7 +102,7 @@ def box_objects(detections: LidarDetections) -> list[dict[str, JsonValue]]:
     ]
 
 
-def _require_equal_classes(name: str, native: RawOutputs, served: RawOutputs, settings: PillarSettings) -> None:
+def require_equal_classes(name: str, native: RawOutputs, served: RawOutputs, settings: PillarSettings) -> None:
     """Where the network sees an object, both say the same class, unless two classes are as likely.
 
     Raises:
