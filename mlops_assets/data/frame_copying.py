@@ -76,7 +76,7 @@ def copy_shard(
     try:
         return work.make(frames, shard, told)
     except OSError as error:
-        done = len(list((out / _FINISHED).glob("*.json")))
+        done = len(list((out / _FINISHED).glob("[!.]*.json")))
         raise MlopsError(
             f"{error.filename or out}: {error.strerror or error}; free space or mend access, then start it again: "
             f"{done:,} of {len(frames):,} frames of shard {shard} are finished and kept"
@@ -122,7 +122,7 @@ class _Shard:
                 found = {content.frame_id: content for content in ShardContents.read(self.out).frames}
             except ValidationError:  # half written when the power failed
                 (self.out / CONTENTS).unlink()
-        for note in (self.out / _FINISHED).glob("*.json"):
+        for note in (self.out / _FINISHED).glob("[!.]*.json"):
             try:
                 content = FrameContent.model_validate_json(note.read_bytes())
             except ValidationError:
