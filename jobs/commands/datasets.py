@@ -116,7 +116,7 @@ def _frames(version: Any) -> str:
 
     lines = [
         f"{version.dataset_id}  {version.version}",
-        f"{version.rows:,} frames, {version.raw_bytes / 1e6:,.1f} MB in {version.shards:,} shards, "
+        f"{version.rows:,} frames, {version.raw_bytes / 1e6:,.1f} MB, {version.shards:,} shard{'s' * (version.shards != 1)}, "
         f"{version.duplicate_rows:,} repeated",
         "parts    " + ", ".join(f"{part} {count:,}" for part, count in version.parts.items()),
         f"source   {plain(version.entry.source)}",

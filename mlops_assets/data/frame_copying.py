@@ -1,6 +1,6 @@
 """Making one shard: files copied out of a KITTI copy into the object layout, each held to its digest and read once.
 
-A frame is finished or it is not: its files are made in a folder of their own, moved into place together, and then noted. A
+A frame is finished or it is not: its files are made beside the shard, moved into place together, and then noted. A
 process that is started again on the same folder does only what is not noted, or not there as noted. A damaged file keeps its
 own frame out and no other. Where a shard is kept, and when it is tried again, is in ``resources.shards``.
 
@@ -76,7 +76,7 @@ def copy_shard(
     try:
         return work.make(frames, shard, told)
     except OSError as error:
-        done = len(list((out / _FINISHED).glob("*.json")))
+        done = len(list((out / _FINISHED).glob("[!.]*.json")))
         raise MlopsError(
             f"{error.filename or out}: {error.strerror or error}; free space or mend access, then start it again: "
             f"{done:,} of {len(frames):,} frames of shard {shard} are finished and kept"
@@ -95,8 +95,10 @@ class _Shard:
 
     def make(self, frames: Sequence[FrameEntry], shard: int, told: Told) -> ShardSummary:
         shutil.rmtree(self.out / _UNFINISHED, ignore_errors=True)
-        for folder in (*(Path("training", name) for name in _FOLDERS.values()), Path(_UNFINISHED), Path(_FINISHED)):
-            (self.out / folder).mkdir(parents=True, exist_ok=True)
+        for name in _FOLDERS.values():
+            for place in (self.out, self.out / _UNFINISHED):
+                (place / "training" / name).mkdir(parents=True, exist_ok=True)
+        (self.out / _FINISHED).mkdir(exist_ok=True)
         noted = self._noted()
         whole: list[FrameContent] = []
         damaged: list[DamagedFile] = []
@@ -122,7 +124,7 @@ class _Shard:
                 found = {content.frame_id: content for content in ShardContents.read(self.out).frames}
             except ValidationError:  # half written when the power failed
                 (self.out / CONTENTS).unlink()
-        for note in (self.out / _FINISHED).glob("*.json"):
+        for note in (self.out / _FINISHED).glob("[!.]*.json"):
             try:
                 content = FrameContent.model_validate_json(note.read_bytes())
             except ValidationError:
@@ -138,14 +140,12 @@ class _Shard:
         if known is not None and known.source == source and all(map(self._is_there, known.files.values())):
             return known
         (self.out / _FINISHED / f"{entry.object_id}.json").unlink(missing_ok=True)
-        work = self.out / _UNFINISHED / entry.object_id
-        shutil.rmtree(work, ignore_errors=True)
+        work = self.out / _UNFINISHED
         files: dict[Part, KeptFile] = {}
         damaged: list[DamagedFile] = []
         for part, file in entry.files.items():
             suffix = PurePosixPath(file.key).suffix.lower()
             key = f"training/{_FOLDERS[part]}/{entry.object_id}{suffix}"
-            (work / key).parent.mkdir(parents=True, exist_ok=True)
             try:
                 files[part] = self._file(entry, part, file, work, key)
             except DataRejected as error:
@@ -153,12 +153,10 @@ class _Shard:
         if not damaged:
             objects, findings, damaged = self._read(entry, files, work)
         if damaged:
-            shutil.rmtree(work)
             return damaged
         for kept in files.values():
             (work / kept.key).chmod(0o444)
             (work / kept.key).replace(self.out / kept.key)
-        shutil.rmtree(work)
         content = FrameContent(frame_id=entry.object_id, source=source, files=files, objects=objects, findings=findings)
         _write_whole(self.out / _FINISHED / f"{entry.object_id}.json", content.model_dump_json())
         return content

@@ -86,7 +86,8 @@ def check_labels(findings: Sequence[Finding], objects: Mapping[str, int], asked:
     for code, count in Counter(finding.code for finding in problems).most_common():
         evidence[_NAMES.get(code, code)] = count
         for finding in [finding for finding in problems if finding.code == code][:_EXAMPLES]:
-            evidence[finding.file or finding.frame] = finding.text
+            where, _, what = finding.text.partition(": ")
+            evidence[f"{finding.file}, {where}"] = what or finding.frame
     if empty:
         evidence["frames_without_objects"] = empty
     return QualityCheck(

@@ -56,8 +56,7 @@ def split_frames(frame_ids: Sequence[str], lists: Mapping[str, Sequence[str]], o
     if rule == "sequences":
         return Assignment(rule, _ordered(_whole_sequences(sequences, options, seed)))
     if rule == "time":
-        parts = [_cut(ids, options) for ids in sequences.values()]
-        return Assignment(rule, _ordered({name: [i for part in parts for i in part[name]] for name in SPLITS}))
+        return Assignment(rule, _ordered(_in_time(sequences, options)))
     return Assignment(rule, _ordered(_cut(keyed(frame_ids, seed), options, test_first=True)))
 
 
@@ -86,6 +85,13 @@ def _cut(ids: Sequence[str], options: Preprocessing, *, test_first: bool = False
         parts[name] = list(ids[start : start + counts[name]])
         start += counts[name]
     return parts
+
+
+def _in_time(sequences: Mapping[str, list[str]], options: Preprocessing) -> Ids:
+    """Each sequence cut by itself, or all in a row where they are too short for that."""
+    parts = [_cut(ids, options) for ids in sequences.values()]
+    together: Ids = {name: [i for part in parts for i in part[name]] for name in SPLITS}
+    return together if all(together.values()) else _cut([i for ids in sequences.values() for i in ids], options)
 
 
 def _listed(lists: Mapping[str, list[str]], options: Preprocessing, seed: int) -> Ids:
