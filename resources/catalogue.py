@@ -1,6 +1,7 @@
 """The catalogue of datasets: what is registered, in which immutable versions.
 
-Reading what a person registers is ``mlops_assets.data``, one form or the other; this keeps the results under ``datasets/{dataset_id}/``.
+Reading what a person registers is ``mlops_assets.data``, in one form or the other; this keeps the results under
+``datasets/{dataset_id}/``.
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ class FrameProducts:
                 work = self._platform.scratch / f"{kind}-{key}"
                 work.mkdir(parents=True, exist_ok=True)
                 make(work)
-                _remove_leftovers(work)
+                _finish(work)
                 manifest = store.publish(prefix, work)
                 shutil.rmtree(work, ignore_errors=True)
         read = summary.model_validate_json(store.get(f"{prefix}/summary.json"))
@@ -275,10 +275,13 @@ def _left_by_a_killed_run(path: Path) -> Voxels | None:
         return None
 
 
-def _remove_leftovers(work: Path) -> None:
-    """Take away what a killed writer had not yet given its name."""
-    for path in work.rglob(".*"):
-        path.unlink(missing_ok=True)
+def _finish(work: Path) -> None:
+    """Take away what a killed writer had not yet given its name; what stays is final, so that the store may link it."""
+    for path in sorted(work.rglob("*")):
+        if path.name.startswith("."):
+            path.unlink()
+        elif path.is_file():
+            path.chmod(0o444)
 
 
 @contextmanager

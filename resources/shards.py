@@ -14,7 +14,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from mlops_assets.data.dataset import KITTI, DatasetVersion
-from mlops_assets.data.forms import Told
+from mlops_assets.data.forms import ShardFolder, Told
 from mlops_assets.data.frame_copying import copy_shard
 from mlops_assets.data.frame_registration import folder_of
 from mlops_assets.data.frame_shards import SHARD, FrameList, ShardSummary
@@ -51,38 +51,37 @@ class Shards:
             MlopsError: the shard cannot be written, e.g. the disk is full; asked again, it is gone on with.
             IntegrityError: a file in the store differs from its digest.
         """
-        listed = self.listed(version)
-        key = _key(version, listed, number)
-        prefix = f"datasets/{version.dataset_id}/frames/{key}"
+        prefix = self._prefix(version, number)
         if self._store.manifest(prefix) is None:
-            work = self._scratch / version.dataset_id / key
+            work = self._scratch / version.dataset_id / prefix.rpartition("/")[2]
             work.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(work.with_suffix(".lock")):
                 # Meanwhile another process may have made it.
                 if self._store.manifest(prefix) is None:
-                    prefix = self._made(version, listed, number, work, prefix, told or (lambda fraction, text: None))
+                    prefix = self._made(version, number, work, prefix, told or (lambda fraction, text: None))
         folder = self._store.checkout(prefix)
-        summary = ShardSummary.model_validate_json((folder / SHARD).read_bytes())
-        return folder, summary.model_copy(update={"version": version.version, "shard": number})
+        return folder, _as_asked((folder / SHARD).read_bytes(), version, number)
 
     def known(self, version: DatasetVersion, number: int) -> ShardSummary | None:
-        """What came of a shard so far, None where it has not been made; nothing is copied or tried again.
+        """What came of a shard when it was last made, None where it never was. Raises as ``frames``, and makes nothing."""
+        prefix = self._prefix(version, number)
+        try:
+            if self._store.manifest(prefix) is None:
+                prefix = self._store.get(f"{prefix}.damaged").decode()
+            return _as_asked(self._store.get(f"{prefix}/{SHARD}"), version, number)
+        except NotFound:
+            return None
 
-        Raises:
-            NotFound: the version has no such shard.
-            UserError: it is no version of frames.
-        """
-        key = _key(version, self.listed(version), number)
-        folder = f"datasets/{version.dataset_id}/frames"
-        kept = [key] if self._store.manifest(f"{folder}/{key}") is not None else self._damaged(folder, key)
-        found = [ShardSummary.model_validate_json(self._store.get(f"{folder}/{name}/{SHARD}")) for name in kept]
-        # A frame that is whole once stays, so of a shard with damaged files the one with the most frames is the latest.
-        latest = max(found, key=lambda summary: len(summary.frames), default=None)
-        return None if latest is None else latest.model_copy(update={"version": version.version, "shard": number})
+    def opener(self, version: DatasetVersion, told: Told) -> ShardFolder:
+        """``frames`` as a form's ``prepare`` takes it; ``told`` hears how far all shards of the version are together."""
 
-    def _damaged(self, folder: str, key: str) -> list[str]:
-        names = (name for name in self._store.children(folder) if name.startswith(f"{key}-"))
-        return [name for name in names if self._store.manifest(f"{folder}/{name}") is not None]
+        def opened(number: int) -> Path:
+            def moved(fraction: float, text: str) -> None:
+                told((number + fraction) / version.shards, f"{number + 1:,} / {version.shards:,}: {text}")
+
+            return self.frames(version, number, moved)[0]
+
+        return opened
 
     def listed(self, version: DatasetVersion) -> FrameList:
         """The frames of a version.
@@ -99,14 +98,26 @@ class Shards:
             self._lists = {known: FrameList.read(self._catalogue.folder(*known))}
         return self._lists[known]
 
-    def _made(self, version: DatasetVersion, listed: FrameList, number: int, work: Path, prefix: str, told: Told) -> str:
+    def _prefix(self, version: DatasetVersion, number: int) -> str:
+        """Where the shard is once it is whole."""
+        listed = self.listed(version)
+        if not 0 <= number < version.shards:
+            raise NotFound(
+                f"{version.dataset_id} has no such shard", field="shard", given=number, allowed=(f"0 … {version.shards - 1}",)
+            )
+        entries = [entry.model_dump(mode="json") for entry in listed.shard(number)]
+        return f"datasets/{version.dataset_id}/frames/{sha256_of({'format': FORMAT, 'frames': entries})[:32]}"
+
+    def _made(self, version: DatasetVersion, number: int, work: Path, prefix: str, told: Told) -> str:
         """Make or complete the shard in ``work`` and publish it; the prefix it is under."""
+        listed = self.listed(version)
         summary = copy_shard(listed.shard(number), self._root(version, listed), version, number, work, told)
         if summary.damaged:
             # What is in ``work`` stays, as links to what is in the store: the next request tries the damaged frames alone.
-            prefix += f"-{sha256_of([summary.digest, [file.model_dump() for file in summary.damaged]])[:8]}"
-            self._store.publish(prefix, work)
-            return prefix
+            left = f"{prefix}-{sha256_of([summary.digest, [file.model_dump() for file in summary.damaged]])[:8]}"
+            self._store.publish(left, work)
+            self._store.put(f"{prefix}.damaged", left.encode())
+            return left
         self._store.publish(prefix, work)
         shutil.rmtree(work)
         return prefix
@@ -119,9 +130,6 @@ class Shards:
         return next((place for place in places if place.is_dir()), places[0])
 
 
-def _key(version: DatasetVersion, listed: FrameList, number: int) -> str:
-    if not 0 <= number < version.shards:
-        raise NotFound(
-            f"{version.dataset_id} has no such shard", field="shard", given=number, allowed=(f"0 … {version.shards - 1}",)
-        )
-    return sha256_of({"format": FORMAT, "frames": [entry.model_dump(mode="json") for entry in listed.shard(number)]})[:32]
+def _as_asked(content: bytes, version: DatasetVersion, number: int) -> ShardSummary:
+    """The summary of a shard that may have been made for another version."""
+    return ShardSummary.model_validate_json(content).model_copy(update={"version": version.version, "shard": number})

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
 from mlops_assets.serving.package import MANIFEST, Manifest, make_manifest, verify
+from resources.known_digests import known_digests
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Backend
@@ -140,7 +141,8 @@ class ObjectStore:
         published = self.manifest(prefix)
         if published is not None:
             return published
-        manifest = make_manifest(folder)
+        with known_digests(self._cache) as digest_of:
+            manifest = make_manifest(folder, digest_of)
         self._sweep(prefix)
         for name in manifest.files:
             if self._root is None or not _linked(folder / name, self._root / prefix / name):
@@ -168,6 +170,8 @@ class ObjectStore:
     def checkout(self, prefix: str) -> Path:
         """A local, read-only view of a published folder; every file has been checked against the manifest.
 
+        Large folders of final files would be read anew at every step: see ``known_digests`` for which are not.
+
         Raises:
             NotFound: nothing is published under ``prefix``.
             IntegrityError: a file differs from the manifest.
@@ -177,7 +181,8 @@ class ObjectStore:
             raise NotFound("no complete folder in the store", field="prefix", given=prefix)
         if self._root is not None:
             folder = self._root / prefix
-            verify(folder)
+            with known_digests(self._cache) as digest_of:
+                verify(folder, digest_of)
             return folder
         return self._cached(prefix, manifest)
 

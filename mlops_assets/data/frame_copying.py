@@ -76,7 +76,7 @@ def copy_shard(
     try:
         return work.make(frames, shard, told)
     except OSError as error:
-        done = len(list((out / _FINISHED).glob("*.json")))
+        done = len(list((out / _FINISHED).glob("[!.]*.json")))
         raise MlopsError(
             f"{error.filename or out}: {error.strerror or error}; free space or mend access, then start it again: "
             f"{done:,} of {len(frames):,} frames of shard {shard} are finished and kept"
@@ -122,7 +122,7 @@ class _Shard:
                 found = {content.frame_id: content for content in ShardContents.read(self.out).frames}
             except ValidationError:  # half written when the power failed
                 (self.out / CONTENTS).unlink()
-        for note in (self.out / _FINISHED).glob("*.json"):
+        for note in (self.out / _FINISHED).glob("[!.]*.json"):
             try:
                 content = FrameContent.model_validate_json(note.read_bytes())
             except ValidationError:
@@ -228,7 +228,8 @@ class _Shard:
         self, entry: FrameEntry, files: dict[Part, KeptFile], work: Path
     ) -> tuple[dict[str, int], tuple[Finding, ...], list[DamagedFile]]:
         """Objects and findings of a copied frame; files that cannot be read although they are as registered."""
-        frame = Frame(entry.object_id, **{part: kept.key for part, kept in files.items()})
+        keys = {part: kept.key for part, kept in files.items()}
+        frame = Frame(entry.object_id, keys.get("image"), keys.get("cloud"), keys.get("calibration"), keys.get("labels"))
         copy = KittiCopy(work, FrameIndex("object", "training", {frame.frame_id: frame}))
         damaged = []
         # Without the cloud: counting the points in every box would take ten times as long as all the rest.

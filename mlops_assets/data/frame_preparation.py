@@ -45,7 +45,6 @@ NEEDED: Final[Mapping[str, tuple[Part, ...]]] = {
 #: Kind of task -> files that it is given; other kinds are given all.
 GIVEN: Final[Mapping[str, tuple[Part, ...]]] = {"detection_2d": ("image", "calibration", "labels")}
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
-_SHARE_OF_SHARDS = 0.9
 
 
 @dataclass(frozen=True)
@@ -70,7 +69,7 @@ def prepare_frames(
     """
     version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
     listed = FrameList.read(source)
-    whole, damaged = _whole_frames(version, listed, shard, told)
+    whole, damaged = _whole_frames(version, listed, shard)
     needed = NEEDED.get(request.task_type, ("labels",))
     incomplete = {frame.entry.object_id: lack for frame in whole if (lack := _lacking(frame, needed))}
     complete = [frame for frame in whole if frame.entry.object_id not in incomplete]
@@ -132,14 +131,11 @@ def prepare_frames(
     return prepared
 
 
-def _whole_frames(
-    version: DatasetVersion, listed: FrameList, shard: ShardFolder, told: Told
-) -> tuple[list[_Frame], list[DamagedFile]]:
+def _whole_frames(version: DatasetVersion, listed: FrameList, shard: ShardFolder) -> tuple[list[_Frame], list[DamagedFile]]:
     """Frames of every shard, in the order of ids, and what kept others out."""
     whole: list[_Frame] = []
     damaged: list[DamagedFile] = []
     for number in range(version.shards):
-        told(_SHARE_OF_SHARDS * number / version.shards, f"shard {number + 1:,} / {version.shards:,}")
         folder = shard(number)
         entries = {entry.object_id: entry for entry in listed.shard(number)}
         damaged += ShardSummary.model_validate_json((folder / SHARD).read_bytes()).damaged
@@ -192,7 +188,7 @@ def _write(out: Path, files: Sequence[tuple[Path, KeptFile]], splits: Mapping[Sp
                 made.add(target.parent)
             link(folder / file.key, target)
             if done % 1000 == 0:
-                told(_SHARE_OF_SHARDS + (1 - _SHARE_OF_SHARDS) * done / len(files), f"{done:,} / {len(files):,} files")
+                told(done / len(files), f"{done:,} / {len(files):,} files linked")
     except OSError as error:
         raise MlopsError(f"{error.filename or out}: {error.strerror or error}; free space or mend access") from error
 
@@ -210,5 +206,3 @@ def link(source: Path, target: Path) -> None:
             raise
         shutil.copyfile(source, target)
         target.chmod(0o444)
-
-

@@ -12,7 +12,7 @@ from typing import Final, Literal
 
 from mlops_assets.data.dataset import SPLITS, QualityCheck
 from mlops_assets.data.frame_shards import DamagedFile
-from mlops_assets.data.kitti.check import Finding
+from mlops_assets.data.kitti.check import Code, Finding
 from mlops_assets.data.kitti.layout import Part
 from mlops_assets.data.quality import DUPLICATE_RATE
 
@@ -25,6 +25,12 @@ DAMAGE_STOP: Final = 0.20
 LEAST_FRAMES: Final = len(SPLITS)
 _FILES_TOLD = 20
 _EXAMPLES = 3
+#: What the labels of a frame can be found wrong in.
+LABEL_FINDINGS: Final[tuple[Code, ...]] = (
+    "unknown_class", "calibration", "box_outside_image", "box_without_area", "box_dimensions", "box_behind_camera",
+    "box_disagrees",
+)  # fmt: skip
+_NAMES: Final = {"calibration": "calibration_finding"}
 
 
 def check_files(
@@ -72,15 +78,16 @@ def check_labels(findings: Sequence[Finding], objects: Mapping[str, int], asked:
         asked: classes of the request.
         empty: frames without any object, which is told and is no fault.
     """
-    problems = [finding for finding in findings if finding.is_problem]
+    problems = [finding for finding in findings if finding.code in LABEL_FINDINGS]
     evidence: Evidence = {}
     absent = [name for name in asked if not objects.get(name)]
     for name in absent:
         evidence[f"class {name}"] = "asked for, no object"
     for code, count in Counter(finding.code for finding in problems).most_common():
-        evidence[code] = count
+        evidence[_NAMES.get(code, code)] = count
         for finding in [finding for finding in problems if finding.code == code][:_EXAMPLES]:
-            evidence[finding.file or finding.frame] = finding.text
+            where, _, what = finding.text.partition(": ")
+            evidence[f"{finding.file}, {where}"] = what or finding.frame
     if empty:
         evidence["frames_without_objects"] = empty
     return QualityCheck(

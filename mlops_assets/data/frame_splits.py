@@ -35,9 +35,7 @@ class Assignment:
     unlisted: int = 0
 
 
-def split_frames(
-    frame_ids: Sequence[str], lists: Mapping[str, Sequence[str]], options: Preprocessing, seed: int
-) -> Assignment:
+def split_frames(frame_ids: Sequence[str], lists: Mapping[str, Sequence[str]], options: Preprocessing, seed: int) -> Assignment:
     """Split these frames (ids of the source, ``0003/000012`` in sequences) as the module tells.
 
     ``options.split`` set to ``random`` or ``time`` overrides lists and sequences.
@@ -58,8 +56,7 @@ def split_frames(
     if rule == "sequences":
         return Assignment(rule, _ordered(_whole_sequences(sequences, options, seed)))
     if rule == "time":
-        parts = [_cut(ids, options) for ids in sequences.values()]
-        return Assignment(rule, _ordered({name: [i for part in parts for i in part[name]] for name in SPLITS}))
+        return Assignment(rule, _ordered(_in_time(sequences, options)))
     return Assignment(rule, _ordered(_cut(keyed(frame_ids, seed), options, test_first=True)))
 
 
@@ -90,15 +87,18 @@ def _cut(ids: Sequence[str], options: Preprocessing, *, test_first: bool = False
     return parts
 
 
+def _in_time(sequences: Mapping[str, list[str]], options: Preprocessing) -> Ids:
+    """Each sequence cut by itself, or all in a row where they are too short for that."""
+    parts = [_cut(ids, options) for ids in sequences.values()]
+    together: Ids = {name: [i for part in parts for i in part[name]] for name in SPLITS}
+    return together if all(together.values()) else _cut([i for ids in sequences.values() for i in ids], options)
+
+
 def _listed(lists: Mapping[str, list[str]], options: Preprocessing, seed: int) -> Ids:
     if lists.get("val") and lists.get("test"):
-        test = set(lists["test"])
-        validation = set(lists["val"]) - test
-        return {
-            "train": [i for i in lists["train"] if i not in test | validation],
-            "validation": list(validation),
-            "test": list(test),
-        }
+        held_out, judged = set(lists["test"]), set(lists["val"]) - set(lists["test"])
+        train = [i for i in lists["train"] if i not in held_out | judged]
+        return {"train": train, "validation": list(judged), "test": list(held_out)}
     test = set(lists.get("val") or lists["test"])
     rest = [frame_id for frame_id in lists["train"] if frame_id not in test]
     wanted = min(round(options.validation_fraction * (len(rest) + len(test))), len(rest) // 2)

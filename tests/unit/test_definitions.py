@@ -17,8 +17,8 @@ from dagster import (
     RunsFilter,
 )
 
-from jobs.instance import open_instance
 from jobs.frame_jobs import FRAME_ASSETS, SHARDS_JOB
+from jobs.instance import open_instance
 from jobs.line_jobs import line_jobs
 from jobs.runner import Runner
 from mlops_assets.assets.data import BLOCKING, DESCRIPTIONS
@@ -82,7 +82,7 @@ def test_rules_that_stop_a_training_are_blocking_checks_and_the_others_are_not()
         node = graph.get(AssetCheckKey(AssetKey("dataset"), rule))
         assert node.blocking == (rule in BLOCKING), rule
         assert node.description, rule
-    assert set(BLOCKING) == {"schema", "target", "class_support"}
+    assert set(BLOCKING) == {"schema", "target", "class_support", "files"}
 
 
 @pytest.fixture
