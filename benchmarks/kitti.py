@@ -55,6 +55,7 @@ def benchmarks(copy: Path | None, reference: Path | None, scratch: Path) -> tupl
         Benchmark("voxelization", ("numba", "spconv"), real_cloud, at_cloud, unkept["voxelization"]),
         Benchmark("kitti_evaluation", (), devkit, at_reference, None),
         Benchmark("pointpillars_latency", torch, real_cloud, at_cloud, unkept["pointpillars_latency"]),
+        Benchmark("kitti_pipeline", ("numba",), "no data", (), None),
         Benchmark("yolox_latency", (*torch, "onnxscript"), "no data", (), None),
         Benchmark("detector_serving", (*torch, "onnxscript", "granian"), frames, at_frame, unkept["detector_serving"]),
         Benchmark("pointpillars_overfit", torch, real_copy, at_copy, None),

@@ -7,6 +7,7 @@ Making the shard itself is ``shards``; what partitions are called is in ``frame_
 
 from __future__ import annotations
 
+import io
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ BIRDS_EYE_VIEW, CAMERA, POINTS_PER_VOXEL = "birds_eye_view.png", "image_with_box
 #: Every frame that is done is a debug record here: how a terminal in the same process shows what a step is at.
 PROGRESS_LOGGER = "mlops.frames"
 _SHOWN_DIGITS = 16
+_WIDEST = 1000
 
 SummaryT = TypeVar("SummaryT", bound=Frozen)
 
@@ -151,7 +153,7 @@ class FrameProducts:
                 work = self._platform.scratch / f"{kind}-{key}"
                 work.mkdir(parents=True, exist_ok=True)
                 make(work)
-                _remove_leftovers(work)
+                _finish(work)
                 manifest = store.publish(prefix, work)
                 shutil.rmtree(work, ignore_errors=True)
         read = summary.model_validate_json(store.get(f"{prefix}/summary.json"))
@@ -246,9 +248,22 @@ def _draw(copy: KittiCopy, frame_id: str, work: Path) -> None:
     objects, calibration = copy.objects(frame_id), copy.calibration(frame_id)
     objects = objects.select(has_box(objects))
     drawn = DrawnBoxes(camera_to_lidar_boxes(camera_boxes(objects), calibration), objects.names.tolist())
-    (work / BIRDS_EYE_VIEW).write_bytes(birds_eye_view(copy.cloud(frame_id), drawn))
+    (work / BIRDS_EYE_VIEW).write_bytes(_fitting(birds_eye_view(copy.cloud(frame_id), drawn)))
     picture = image_with_boxes(copy.image(frame_id), drawn, lambda points: calibration.to_image(calibration.to_camera(points)))
-    (work / CAMERA).write_bytes(picture)
+    (work / CAMERA).write_bytes(_fitting(picture))
+
+
+def _fitting(picture: bytes) -> bytes:
+    """A PNG no wider than Dagster's dialog, which cuts off what does not fit."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(picture)) as image:
+        if image.width <= _WIDEST:
+            return picture
+        smaller = image.convert("RGB").resize((_WIDEST, round(image.height * _WIDEST / image.width)), Image.Resampling.LANCZOS)
+    target = io.BytesIO()
+    smaller.save(target, format="PNG", optimize=True)
+    return target.getvalue()
 
 
 def _left_by_a_killed_run(path: Path) -> Voxels | None:
@@ -260,10 +275,13 @@ def _left_by_a_killed_run(path: Path) -> Voxels | None:
         return None
 
 
-def _remove_leftovers(work: Path) -> None:
-    """Take away what a killed writer had not yet given its name."""
-    for path in work.rglob(".*"):
-        path.unlink(missing_ok=True)
+def _finish(work: Path) -> None:
+    """Take away what a killed writer had not yet given its name; what stays is final, so that the store may link it."""
+    for path in sorted(work.rglob("*")):
+        if path.name.startswith("."):
+            path.unlink()
+        elif path.is_file():
+            path.chmod(0o444)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dagster import (
     AssetCheckSeverity,
     AssetCheckSpec,
     AssetExecutionContext,
+    AssetKey,
     MaterializeResult,
     MetadataValue,
     asset,
@@ -129,5 +130,10 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetChe
                 "dataset_version": prepared.version,
                 "dataset_digest": prepared.digest,
                 "quality": MetadataValue.md(report),
+                **(
+                    {"shards": version.shards, "made_from": MetadataValue.asset(AssetKey("kitti_frames"))}
+                    if version.shards
+                    else {}
+                ),
             },
         )

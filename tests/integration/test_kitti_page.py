@@ -52,6 +52,12 @@ def test_measured_figures_of_the_page_are_those_of_the_result_files() -> None:
         row = next(text for what, text in rows.items() if what.startswith(beginning))
         assert [figure for figure in figures if figure not in row] == [], row
 
+    pipeline = result("kitti_pipeline")
+    rates, whole = pipeline["frames_per_second"], pipeline["extrapolated"]
+    says(
+        "Shard assets", *(f"`{name}` {rates[name]}" for name in ("kitti_frames", "voxels", "kitti_coco")),
+        f"{whole['minutes_one_after_the_other']:.0f} minutes", f"{whole['gigabytes_of_voxels']} GB",
+    )  # fmt: skip
     voxels = result("voxelization")["clouds"]["A: KITTI 000002"]
     for beginning, grid in (("Pillars of", "pillars 0.16 m"), ("Voxels of", "SECOND 0.05 m")):
         ms = {name: f"{row['median']:.2f} ms" for name, row in voxels[grid]["milliseconds"].items()}

@@ -1,72 +1,73 @@
-"""A backfill over the shards of a KITTI version, carried out by the daemon's own iteration, with one file damaged."""
+"""The real daemon over a registered KITTI copy: its sensor makes partitions, and a backfill makes the shards of them."""
 
 from __future__ import annotations
 
-import logging
+import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
-from dagster._core.remote_origin import InProcessCodeLocationOrigin
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
-from dagster._core.test_utils import create_test_daemon_workspace_context, instance_for_test
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._core.workspace.load_target import InProcessWorkspaceLoadTarget
-from dagster._daemon.backfill import execute_backfill_iteration
-from tests.standins.folder_shards import FolderShards, generated, published
+from installation import unmeasured
+from test_daemon import ROOT, end
 
 from jobs.frame_jobs import FRAME_ASSETS
+from jobs.instance import instance_folder, open_instance
 from mlops_assets.definitions import defs
-from resources.frame_assets import register_shards
+from mlops_assets.partitions import KITTI_SHARDS
+from resources.frame_assets import ShardKeys
 from resources.platform import Platform
+from tests.streets import cut_off, generated, registered
+
+pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 BACKFILL = "shards-of-streets"
+ValueT = TypeVar("ValueT")
 
 
 @pytest.fixture
-def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
-    launcher = {"module": "dagster._core.launcher.sync_in_memory_run_launcher", "class": "SyncInMemoryRunLauncher"}
-    (tmp_path / "dagster").mkdir()
-    with instance_for_test(temp_dir=str(tmp_path / "dagster"), overrides={"run_launcher": launcher}) as opened:
-        yield opened
+def daemon(platform: Platform, tmp_path: Path) -> Iterator[Path]:
+    """The daemon and its code server, as `mlops ui` starts them, without the web server; its log."""
+    home = str(platform.home)
+    environment = {
+        **unmeasured(),
+        "MLOPS_HOME": home,
+        "DAGSTER_HOME": str(instance_folder(platform.home)),
+        "PYTHONPATH": str(ROOT),
+    }
+    program, log = str(Path(sys.executable).with_name("dagster-daemon")), tmp_path / "daemon.log"
+    with log.open("wb") as stream:
+        process = subprocess.Popen(
+            [program, "run", "-m", "mlops_assets.definitions"],
+            env=environment, cwd=tmp_path, stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    yield log
+    end(process)
 
 
-def carry_out(instance: DagsterInstance) -> PartitionBackfill:
-    """Iterate as the daemon does until the backfill is over."""
-    logger = logging.getLogger("backfill")
-    origin = InProcessCodeLocationOrigin(
-        LoadableTargetOrigin(executable_path=None, module_name="mlops_assets.definitions", attribute="defs")
-    )
-    end = time.monotonic() + 12
-    with create_test_daemon_workspace_context(InProcessWorkspaceLoadTarget(origin), instance) as workspace:
-        while time.monotonic() < end:
-            errors = [error for error in execute_backfill_iteration(workspace, logger) if error is not None]
-            assert errors == []
-            backfill = instance.get_backfill(BACKFILL)
-            assert backfill is not None
-            if backfill.status != BulkActionStatus.REQUESTED:
-                return backfill
-    raise AssertionError("the backfill did not end")
+def until(log: Path, what: str, found: Callable[[], ValueT | None], seconds: float = 120.0) -> ValueT:
+    latest = time.monotonic() + seconds
+    while time.monotonic() < latest:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.25)
+    raise AssertionError(f"{what} did not happen within {seconds:g} s:\n{log.read_text()[-4000:]}")
 
 
-def test_a_backfill_makes_every_shard_and_names_the_damaged_file_of_one(
-    platform: Platform, instance: DagsterInstance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Platform, "shards", property(FolderShards), raising=False)
-    monkeypatch.setattr(FolderShards, "size", 2)
-    source = generated(tmp_path / "world", 6)
-    cloud = source / "training/velodyne/000002.bin"
-    cloud.write_bytes(cloud.read_bytes()[:-5])
-    keys = register_shards(instance, platform, published(platform, source, shards=3))
+def begin(instance: DagsterInstance, keys: list[str]) -> None:
+    """What the button *Materialize all* of the UI stores for the daemon."""
     instance.add_backfill(
         PartitionBackfill.from_asset_partitions(
             backfill_id=BACKFILL,
             asset_graph=defs.resolve_asset_graph(),
-            partition_names=list(keys),
+            partition_names=keys,
             asset_selection=[AssetKey(name) for name in FRAME_ASSETS],
             backfill_timestamp=time.time(),
             tags={},
@@ -77,22 +78,37 @@ def test_a_backfill_makes_every_shard_and_names_the_damaged_file_of_one(
             run_config=None,
         )
     )
-    assert carry_out(instance).status == BulkActionStatus.COMPLETED_SUCCESS
-    runs = instance.get_runs()
-    assert sorted(run.tags[PARTITION_NAME_TAG] for run in runs) == sorted(keys), "one run a shard, all its assets in it"
-    assert {run.tags[BACKFILL_ID_TAG] for run in runs} == {BACKFILL}
-    for name in FRAME_ASSETS:
-        assert instance.get_materialized_partitions(AssetKey(name)) == set(keys)
-    records = instance.event_log_storage.get_asset_check_execution_history(
-        AssetCheckKey(AssetKey("kitti_frames"), "files_readable"), limit=10
-    )
-    shards = {record.run_id: record for record in records}
-    for run in runs:
-        damaged = run.tags[PARTITION_NAME_TAG] == keys[1]
-        record = shards[run.run_id]
-        wanted = AssetCheckExecutionRecordStatus.FAILED if damaged else AssetCheckExecutionRecordStatus.SUCCEEDED
-        assert record.status == wanted
-        evaluation = record.evaluation
-        assert evaluation is not None
-        assert evaluation.metadata["frames_kept"].value == (1 if damaged else 2)
-        assert ("training/velodyne/000002.bin" in str(evaluation.description)) == damaged
+
+
+def ended(instance: DagsterInstance) -> BulkActionStatus | None:
+    backfill = instance.get_backfill(BACKFILL)
+    assert backfill is not None
+    return backfill.status if backfill.status != BulkActionStatus.REQUESTED else None
+
+
+def test_a_backfill_makes_every_shard_and_names_the_damaged_file_of_one(
+    platform: Platform, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    source = generated(tmp_path / "world", 6)
+    cut_off(source, "000002")
+    keys = list(ShardKeys(platform.store).keys(registered(platform, source, shard_frames=2)))
+    log: Path = request.getfixturevalue("daemon")
+    with open_instance(platform.home) as instance:
+        until(log, "the sensor", lambda: set(instance.get_dynamic_partitions(KITTI_SHARDS)) == set(keys))
+        begin(instance, keys)
+        assert until(log, "the backfill", lambda: ended(instance)) == BulkActionStatus.COMPLETED_SUCCESS
+        runs = instance.get_runs()
+        assert sorted(run.tags[PARTITION_NAME_TAG] for run in runs) == keys, "one run a shard, all its assets in it"
+        assert {run.tags[BACKFILL_ID_TAG] for run in runs} == {BACKFILL}
+        for name in FRAME_ASSETS:
+            assert instance.get_materialized_partitions(AssetKey(name)) == set(keys)
+        check = AssetCheckKey(AssetKey("kitti_frames"), "files_readable")
+        records = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+    judged = {record.evaluation.partition: record for record in records if record.evaluation is not None}
+    assert sorted(str(key) for key in judged) == keys
+    for key, record in judged.items():
+        damaged = key == keys[1]
+        assert record.status == (AssetCheckExecutionRecordStatus.FAILED if damaged else AssetCheckExecutionRecordStatus.SUCCEEDED)
+        assert record.evaluation is not None
+        assert record.evaluation.metadata["frames_kept"].value == (1 if damaged else 2)
+        assert ("training/velodyne/000002.bin" in str(record.evaluation.description)) == damaged

@@ -17,13 +17,14 @@ from dagster import (
     RunsFilter,
 )
 
+from jobs.frame_jobs import FRAME_ASSETS, SHARDS_JOB
 from jobs.instance import open_instance
 from jobs.line_jobs import line_jobs
 from jobs.runner import Runner
 from mlops_assets.assets.data import BLOCKING, DESCRIPTIONS
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
-from mlops_assets.partitions import model_lines
+from mlops_assets.partitions import kitti_shards, model_lines
 from resources.artifacts import TRAINING_TAG
 from resources.platform import Platform
 from resources.runs import TRAIN_JOB
@@ -36,6 +37,7 @@ GROUPS = {
     "development": {"model"},
     "validation": {"evaluation", "approved_model", "operator_request"},
     "delivery": {"package", "endpoint"},
+    "frames": set(FRAME_ASSETS),
 }
 
 
@@ -47,12 +49,12 @@ def test_the_definitions_load_as_dagster_loads_them() -> None:
     Definitions.validate_loadable(defs)
 
 
-def test_every_asset_of_a_line_is_described_grouped_and_partitioned_by_line() -> None:
+def test_every_asset_is_described_grouped_and_partitioned_by_line_or_by_shard() -> None:
     graph = defs.resolve_asset_graph()
-    assert names(set(graph.materializable_asset_keys)) == PROPOSED | TRAINED
+    assert names(set(graph.materializable_asset_keys)) == PROPOSED | TRAINED | set(FRAME_ASSETS)
     for key in graph.materializable_asset_keys:
         node = graph.get(key)
-        assert node.partitions_def == model_lines, key
+        assert node.partitions_def == (kitti_shards if key.to_user_string() in FRAME_ASSETS else model_lines), key
         assert node.description, key
         assert key.to_user_string() in GROUPS[node.group_name or ""], key
 
@@ -65,9 +67,17 @@ def test_a_job_selects_what_it_says(job: str, assets: set[str]) -> None:
     assert {line_job.name for line_job in line_jobs} == {"propose", "train", "retrain"}
 
 
+def test_shards_are_a_graph_of_their_own_that_no_line_waits_for() -> None:
+    assert names(set(defs.resolve_job_def(SHARDS_JOB).asset_layer.selected_asset_keys)) == set(FRAME_ASSETS)
+    graph = defs.resolve_asset_graph()
+    parents = {name: names(set(graph.get(AssetKey(name)).parent_keys)) for name in (*FRAME_ASSETS, "dataset")}
+    assert parents == {"kitti_frames": set(), "voxels": {"kitti_frames"}, "kitti_coco": {"kitti_frames"}, "dataset": {"plan"}}
+
+
 def test_rules_that_stop_a_training_are_blocking_checks_and_the_others_are_not() -> None:
     graph = defs.resolve_asset_graph()
-    assert {key.name for key in graph.asset_check_keys} == set(DESCRIPTIONS)
+    of_dataset = {key.name for key in graph.asset_check_keys if key.asset_key == AssetKey("dataset")}
+    assert of_dataset == set(DESCRIPTIONS)
     for rule in DESCRIPTIONS:
         node = graph.get(AssetCheckKey(AssetKey("dataset"), rule))
         assert node.blocking == (rule in BLOCKING), rule
