@@ -23,6 +23,11 @@ def table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def plain(text: str) -> str:
+    """Names in other people's files may hold anything, such as a terminal's control sequences."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def render_thread(issue: Issue) -> str:
     """The issue and its comments; Markdown is rendered on a terminal and left as it is in a pipe."""
     import io

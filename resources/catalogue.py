@@ -1,6 +1,7 @@
 """The catalogue of datasets: what is registered, in which immutable versions.
 
-Reading and typing the raw file is ``mlops_assets.data``; this keeps the results under ``datasets/{dataset_id}/``.
+Reading what a person registers is ``mlops_assets.data``, in one form or the other; this keeps the results under
+``datasets/{dataset_id}/``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import tempfile
 from pathlib import Path
 
 from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
+from mlops_assets.data.forms import Told
 from mlops_assets.errors import NotFound, UserError
 from mlops_assets.request.digest import sha256_of
 from resources.store import ObjectStore
@@ -39,17 +41,17 @@ class Catalogue:
         self._scratch = scratch
         self._memory_limit = memory_limit
 
-    def add(self, entry: CatalogueEntry) -> DatasetVersion:
+    def add(self, entry: CatalogueEntry, told: Told | None = None) -> DatasetVersion:
         """Read ``entry.source``, keep its content as a version and make it the current one.
 
         The same content registered twice is one version; declared otherwise (another target, say) it is another one,
-        because a version tells what a training learns from, and what was approved must not change.
+        because a version tells what a training learns from, and what was approved must not change. ``told`` hears of the
+        progress of forms that take long.
 
         Raises:
             UserError: the id is not usable, the source cannot be read, or a declared column is not in it.
         """
-        from mlops_assets.data.ingest import ingest
-        from mlops_assets.data.sources import fetch
+        from mlops_assets.data.forms import form_of_source
 
         if not re.fullmatch(DATASET_ID_PATTERN, entry.dataset_id) or ".." in entry.dataset_id:
             raise UserError(
@@ -62,12 +64,11 @@ class Catalogue:
         self._sweep()
         with tempfile.TemporaryDirectory(dir=self._scratch, prefix=f"ingest-{os.getpid()}-") as name:
             work = Path(name)
-            raw_folder = work / "raw"
-            raw_folder.mkdir()
-            raw = fetch(entry.source, raw_folder)
             version_folder = work / "version"
             version_folder.mkdir()
-            version = ingest(raw, entry, version_folder, memory_limit=self._memory_limit)
+            version = form_of_source(entry.source).register(
+                entry, work, version_folder, memory_limit=self._memory_limit, told=told or (lambda fraction, text: None)
+            )
             version = self._distinct(version, version_folder)
             self._store.publish(f"datasets/{entry.dataset_id}/versions/{version.version}", version_folder)
         self._store.put(f"datasets/{entry.dataset_id}/current.json", version.model_dump_json(indent=1).encode())
@@ -129,7 +130,7 @@ class Catalogue:
         )
 
     def folder(self, dataset_id: str, version: str) -> Path:
-        """A local view of one version's folder (``data.parquet``, ``version.json``).
+        """A local view of one version's folder (``version.json`` and ``data.parquet`` or ``frames.json``).
 
         Raises:
             NotFound: there is no such version.

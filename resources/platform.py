@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resources.ledger import Ledger
     from resources.models import ModelShelf
     from resources.outbox import Outbox
+    from resources.shards import Shards
     from resources.store import ObjectStore
     from resources.thread import Thread
     from resources.tracker import Tracker
@@ -93,6 +94,13 @@ class Platform:
         from resources.catalogue import Catalogue
 
         return Catalogue(self.store, self.scratch, self.settings.memory_limit)
+
+    @cached_property
+    def shards(self) -> Shards:
+        """Frames of KITTI copies, shard by shard."""
+        from resources.shards import Shards
+
+        return Shards(self.store, self.catalogue, self.scratch / "shards")
 
     @cached_property
     def compute(self) -> LocalCompute:

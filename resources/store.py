@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
 from mlops_assets.serving.package import MANIFEST, Manifest, make_manifest, verify
+from resources.known_digests import known_digests
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore as Backend
@@ -131,17 +133,20 @@ class ObjectStore:
         """Upload a folder under ``prefix``, its manifest last; only then is it visible to ``checkout``.
 
         Published folders are immutable: if ``prefix`` already has a manifest, that one is returned and nothing is
-        written. Files of an earlier attempt that never got its manifest are replaced.
+        written. Files of an earlier attempt that never got its manifest are replaced. A file without write permission
+        will not change any more: where the store is a folder of the same disk it is linked, and takes no second place.
         """
         import obstore
 
         published = self.manifest(prefix)
         if published is not None:
             return published
-        manifest = make_manifest(folder)
+        with known_digests(self._cache) as digest_of:
+            manifest = make_manifest(folder, digest_of)
         self._sweep(prefix)
         for name in manifest.files:
-            obstore.put(self._backend, f"{prefix}/{name}", folder / name)
+            if self._root is None or not _linked(folder / name, self._root / prefix / name):
+                obstore.put(self._backend, f"{prefix}/{name}", folder / name)
         if not self.create(f"{prefix}/{MANIFEST}", manifest.model_dump_json(indent=1).encode()):
             winner = self.manifest(prefix)
             if winner is None or winner.files != manifest.files:
@@ -165,6 +170,8 @@ class ObjectStore:
     def checkout(self, prefix: str) -> Path:
         """A local, read-only view of a published folder; every file has been checked against the manifest.
 
+        Large folders of final files would be read anew at every step: see ``known_digests`` for which are not.
+
         Raises:
             NotFound: nothing is published under ``prefix``.
             IntegrityError: a file differs from the manifest.
@@ -174,7 +181,8 @@ class ObjectStore:
             raise NotFound("no complete folder in the store", field="prefix", given=prefix)
         if self._root is not None:
             folder = self._root / prefix
-            verify(folder)
+            with known_digests(self._cache) as digest_of:
+                verify(folder, digest_of)
             return folder
         return self._cached(prefix, manifest)
 
@@ -209,3 +217,20 @@ class ObjectStore:
                     out.write(block)
         except FileNotFoundError as error:
             raise NotFound("no such object in the store", field="key", given=key) from error
+
+
+def _linked(source: Path, target: Path) -> bool:
+    """Whether ``target`` has become another name of ``source``, which only files that are final can have.
+
+    A link appears whole or not at all. What lies at ``target`` from an earlier attempt is taken away first; its folder has no
+    manifest yet, so nobody reads it.
+    """
+    if source.stat().st_mode & (stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH):
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another disk, a file system without links, or another writer was faster: it is written as any other
+        return False
+    return True

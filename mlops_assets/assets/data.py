@@ -15,7 +15,7 @@ from dagster import (
 
 from mlops_assets.assets.metadata import numbers
 from mlops_assets.assets.step import Step
-from mlops_assets.data.dataset import DatasetVersion, QualityCheck
+from mlops_assets.data.dataset import TABLE, DatasetVersion, QualityCheck
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.request.digest import sha256_of
@@ -24,17 +24,20 @@ from resources.artifacts import Artifact
 from resources.ledger import LineConfiguration
 from resources.platform import Platform
 
-#: Rules that stop a training, and what each rule asks; see mlops_assets.data.quality.
-BLOCKING = ("schema", "target", "class_support")
+#: Rules that stop a training, and what each rule asks; see mlops_assets.data.quality and .frame_quality. ``files`` stops only
+#: when much is lost: until then its severity is that of a warning.
+BLOCKING = ("schema", "target", "class_support", "files")
 DESCRIPTIONS = {
     "schema": "Columns of the previous version and of the request are there, and of the same kind as before.",
     "target": "The target is there, is not empty, and fits the kind of task.",
-    "class_support": "Every class has enough rows to be learned and measured.",
+    "class_support": "Every class has enough rows or objects to be learned and measured.",
     "null_rate": "Few cells of each important column are missing.",
     "range": "Every value lies in the range declared for its column.",
     "duplicates": "Few rows are repeated.",
     "freshness": "The newest row is as recent as was declared.",
     "leakage": "No feature alone, and no sum of features, gives the target away.",
+    "files": "Every file of every frame is there and whole.",
+    "labels": "Labels are of known classes, have boxes that make sense, and hold what was asked for.",
 }
 SEVERITY = {"stop": AssetCheckSeverity.ERROR, "alert": AssetCheckSeverity.WARN, "log": AssetCheckSeverity.WARN}
 
@@ -65,7 +68,7 @@ def check_results(checks: Iterable[QualityCheck]) -> list[AssetCheckResult]:
 
 
 @asset(
-    description="Cleaned rows of one dataset version, split into train, validation and test.",
+    description="Cleaned rows or whole frames of one dataset version, split into train, validation and test.",
     partitions_def=model_lines,
     group_name="data",
     io_manager_key="artifacts",
@@ -77,9 +80,8 @@ def check_results(checks: Iterable[QualityCheck]) -> list[AssetCheckResult]:
 )
 def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetCheckResult | MaterializeResult[object]]:
     """Prepare the plan's dataset version; nothing runs unless exactly this plan has been approved."""
-    from mlops_assets.data.cleaning import prepare_dataset
+    from mlops_assets.data.forms import form_of
     from mlops_assets.data.quality import QualityRejected
-    from mlops_assets.data.quality_report import quality_report_markdown
 
     platform: Platform = context.resources.platform
     approved = plan.read("plan.json", Plan)
@@ -91,23 +93,32 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetChe
         )
         source = platform.catalogue.folder(approved.dataset_id, approved.dataset_version)
         version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
+        form = form_of(version)
+
+        def told(fraction: float, text: str) -> None:
+            step.check_wanted()
+            step.report(fraction, text, {})
+
         try:
-            prepared = prepare_dataset(
+            prepared = form.prepare(
                 source,
                 request,
                 approved.target,
                 step.folder,
                 now=datetime.now(UTC),
                 memory_limit=platform.settings.memory_limit,
+                shard=platform.shards.opener(version, told),
+                told=told,
             )
         except QualityRejected as rejected:
             for check in rejected.checks:
                 yield check_result(check)
             raise
-        report = quality_report_markdown(version, prepared.checks, request.language)
+        report = form.report(version, prepared.checks, request.language)
         (step.folder / "quality.md").write_text(report, encoding="utf-8")
         alerts = sum(not check.passed for check in prepared.checks)
-        step.done(sentence("detail.data", request.language, **prepared.rows, alerts=alerts))
+        detail = "detail.data" if prepared.form == TABLE else "detail.data_frames"
+        step.done(sentence(detail, request.language, **prepared.rows, alerts=alerts))
         identity = sha256_of(prepared.model_dump(mode="json"))[:16]
         yield MaterializeResult(
             value=step.finished or step.staged(f"datasets/{approved.dataset_id}/processed/{identity}"),

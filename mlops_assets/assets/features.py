@@ -7,7 +7,8 @@ from mlops_assets.assets.step import Step
 from mlops_assets.partitions import model_lines
 from mlops_assets.reports.language import sentence
 from mlops_assets.request.plan import Plan
-from mlops_assets.tasks.interface import installed_tasks
+from mlops_assets.request.vocabulary import Language
+from mlops_assets.tasks.interface import FeatureSummary, installed_tasks
 from resources.artifacts import Artifact
 from resources.platform import Platform
 
@@ -30,16 +31,14 @@ def features(context: AssetExecutionContext, plan: Artifact, dataset: Artifact) 
         definition = step.folder / "definition.md"
         language = approved.request.language
         notes = "; ".join(sentence(f"warning.{warning}", language) for warning in summary.warnings)
-        step.done(
-            sentence("detail.features", language, features=len(summary.feature_names), inputs=len(dataset_columns(dataset)))
-            + (f" ({notes})" if notes else "")
-        )
+        step.done(detail_of(summary, dataset, language) + (f" ({notes})" if notes else ""))
         return MaterializeResult(
             value=step.finished
             or step.staged(f"datasets/{approved.dataset_id}/features/{summary.digest[:16]}-{step.training_id[-6:]}"),
             metadata={
                 **numbers({"features": len(summary.feature_names)}),
                 **numbers(summary.rows, "rows_"),
+                **numbers(summary.objects, "objects_"),
                 "feature_digest": summary.digest,
                 "dropped": MetadataValue.json(summary.dropped),
                 **({"definition": MetadataValue.md(definition.read_text(encoding="utf-8"))} if definition.is_file() else {}),
@@ -47,8 +46,14 @@ def features(context: AssetExecutionContext, plan: Artifact, dataset: Artifact) 
         )
 
 
-def dataset_columns(dataset: Artifact) -> tuple[str, ...]:
-    """Names of the columns that entered the feature step."""
-    from mlops_assets.data.dataset import PreparedDataset
+def detail_of(summary: FeatureSummary, dataset: Artifact, language: Language) -> str:
+    """One line on what the features are: of a table how many came from how many columns, of frames the objects in them."""
+    from mlops_assets.data.dataset import TABLE, PreparedDataset
 
-    return tuple(column.name for column in dataset.read("dataset.json", PreparedDataset).columns)
+    prepared = dataset.read("dataset.json", PreparedDataset)
+    if prepared.form == TABLE:
+        return sentence("detail.features", language, features=len(summary.feature_names), inputs=len(prepared.columns))
+    frames, objects = sum(summary.rows.values()), sum(summary.objects.values())
+    return sentence(
+        "detail.features_frames", language, frames=f"{frames:,}", objects=f"{objects:,}", classes=len(summary.classes)
+    )

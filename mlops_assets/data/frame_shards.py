@@ -6,13 +6,17 @@ object layout (a tracking frame ``0003/000012`` is there as ``0003_000012``) wit
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
+from mlops_assets.data.kitti.check import Finding
 from mlops_assets.data.kitti.layout import Part
 from mlops_assets.request.schema import Frozen
 
 #: Frames of one shard: some 500 MB of KITTI, a minute of work on a laptop.
 SHARD_FRAMES = 200
+FRAMES, SHARD, CONTENTS = "frames.json", "shard.json", "contents.json"
 
 
 class SourceFile(Frozen):
@@ -30,6 +34,11 @@ class FrameEntry(Frozen):
     files: dict[Part, SourceFile]
     number: int | None = Field(default=None, description="row marker in the labels of its sequence; None in the object layout")
 
+    @property
+    def object_id(self) -> str:
+        """Its name in the object layout."""
+        return self.frame_id.replace("/", "_")
+
 
 class FrameList(Frozen):
     """``frames.json`` of a version folder: every frame in the order of ids, cut into shards of ``shard_frames``."""
@@ -39,6 +48,11 @@ class FrameList(Frozen):
     shard_frames: int = SHARD_FRAMES
     frames: tuple[FrameEntry, ...]
     lists: dict[str, tuple[str, ...]] = Field(default_factory=dict, description="`ImageSets` list -> frame ids")
+
+    @classmethod
+    def read(cls, folder: Path) -> FrameList:
+        """The list in a version's folder."""
+        return cls.model_validate_json((folder / FRAMES).read_bytes())
 
     def shard(self, number: int) -> tuple[FrameEntry, ...]:
         """The frames of shard ``number``, counted from 0."""
@@ -65,3 +79,32 @@ class ShardSummary(Frozen):
     objects: dict[str, int] = Field(default_factory=dict, description="class -> labelled objects")
     bytes: int
     digest: str = Field(description="SHA-256 over the content of the kept files")
+
+
+class KeptFile(Frozen):
+    """One file of a shard, in the object layout."""
+
+    key: str = Field(description="relative to the shard's folder")
+    bytes: int
+    sha256: str
+
+
+class FrameContent(Frozen):
+    """One whole frame of a shard, and what `data.kitti.check` says about it."""
+
+    frame_id: str = Field(description="as in the shard's folder")
+    source: str = Field(description="SHA-256 of the frame's entry in the list, so that other content is never taken for this")
+    files: dict[Part, KeptFile]
+    objects: dict[str, int] = Field(default_factory=dict, description="class -> labelled objects")
+    findings: tuple[Finding, ...] = ()
+
+
+class ShardContents(Frozen):
+    """``contents.json`` beside ``shard.json``: every whole frame, so that nobody has to read its files to know of them."""
+
+    frames: tuple[FrameContent, ...]
+
+    @classmethod
+    def read(cls, folder: Path) -> ShardContents:
+        """The contents of a shard's folder."""
+        return cls.model_validate_json((folder / CONTENTS).read_bytes())

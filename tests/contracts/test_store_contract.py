@@ -116,6 +116,15 @@ def test_a_published_folder_never_changes(store: ObjectStore, tmp_path: Path) ->
     assert (store.checkout("m/v1") / "model").read_text() == "first"
 
 
+def test_a_final_file_is_published_as_any_other_and_taken_away_from_where_it_was(store: ObjectStore, tmp_path: Path) -> None:
+    folder = a_folder(tmp_path, model="weights", sub__data="rows")
+    (folder / "sub" / "data").chmod(0o444)
+    store.publish("m/v1", folder)
+    (folder / "sub" / "data").unlink()
+    (folder / "sub" / "data").write_text("another file of this name")
+    assert (store.checkout("m/v1") / "sub" / "data").read_text() == "rows"
+
+
 def test_a_folder_without_its_manifest_is_invisible_and_is_replaced(store: ObjectStore, tmp_path: Path) -> None:
     store.put("m/v1/model", b"half of an earlier att")
     assert store.manifest("m/v1") is None
@@ -145,3 +154,26 @@ def test_what_a_killed_writer_left_under_a_temporary_name_is_swept(tmp_path: Pat
     store.publish("m/v1", a_folder(tmp_path, model="whole"))
     assert not left.exists()
     assert (store.checkout("m/v1") / "model").read_text() == "whole"
+
+
+def test_a_final_file_takes_no_second_place_in_a_folder_of_the_same_disk(tmp_path: Path) -> None:
+    store = ObjectStore((tmp_path / "store").as_uri(), tmp_path / "cache")
+    folder = a_folder(tmp_path, final="weights", changing="rows")
+    (folder / "final").chmod(0o444)
+    store.put("m/v1/final", b"of an earlier attempt that was killed")
+    store.publish("m/v1", folder)
+    published = tmp_path / "store" / "m" / "v1"
+    assert (published / "final").samefile(folder / "final") and not (published / "changing").samefile(folder / "changing")
+    assert (store.checkout("m/v1") / "final").read_text() == "weights"
+
+
+def test_a_final_file_that_cannot_be_linked_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuses(source: object, target: object) -> None:
+        raise OSError(18, "Invalid cross-device link")
+
+    store = ObjectStore((tmp_path / "store").as_uri(), tmp_path / "cache")
+    folder = a_folder(tmp_path, final="weights")
+    (folder / "final").chmod(0o444)
+    monkeypatch.setattr("os.link", refuses)
+    store.publish("m/v1", folder)
+    assert (store.checkout("m/v1") / "final").read_text() == "weights"

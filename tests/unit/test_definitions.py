@@ -72,7 +72,7 @@ def test_rules_that_stop_a_training_are_blocking_checks_and_the_others_are_not()
         node = graph.get(AssetCheckKey(AssetKey("dataset"), rule))
         assert node.blocking == (rule in BLOCKING), rule
         assert node.description, rule
-    assert set(BLOCKING) == {"schema", "target", "class_support"}
+    assert set(BLOCKING) == {"schema", "target", "class_support", "files"}
 
 
 @pytest.fixture

@@ -10,7 +10,12 @@ from typing import Any, get_args, get_type_hints
 
 import pytest
 
-from mlops_assets.data.dataset import SPLITS, PreparedDataset, QualityCheck
+from mlops_assets.data.dataset import SPLITS, CatalogueEntry, DatasetVersion, PreparedDataset, QualityCheck
+from mlops_assets.data.frame_quality import LABEL_FINDINGS, check_files, check_labels, check_repeated, check_support
+from mlops_assets.data.frame_report import frame_report_markdown
+from mlops_assets.data.frame_shards import DamagedFile
+from mlops_assets.data.kitti.check import Finding
+from mlops_assets.data.kitti.layout import PARTS
 from mlops_assets.errors import Problem
 from mlops_assets.reports import language, replies
 from mlops_assets.reports.comments import (
@@ -99,7 +104,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "profile": vocabulary.values(vocabulary.PerformanceProfile),
     "environment": vocabulary.values(vocabulary.Environment),
     "strategy": vocabulary.values(vocabulary.DeploymentStrategy),
-    "split": vocabulary.values(vocabulary.SplitStrategy),
+    "split": (*vocabulary.values(vocabulary.SplitStrategy), "listed", "sequences"),
     "split_name": SPLITS,
     "handle_missing": ("default", *vocabulary.values(vocabulary.HandleMissing)),
     "handle_outliers": WITHOUT_NONE,
@@ -110,7 +115,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "rule": get_args(get_type_hints(QualityCheck)["rule"]),
     "severity": get_args(get_type_hints(QualityCheck)["severity"]),
     "check": ("passed", "failed"),
-    "removed": ("duplicates", "missing_target", "missing", "outliers"),
+    "removed": words("duplicates missing_target missing outliers damaged incomplete not_listed not_selected"),
     "event": get_args(Event),
     "event_text": get_args(Event),
     "gate": ("no_threshold", "passed_higher", "passed_lower", "missed_higher", "missed_lower"),
@@ -216,6 +221,9 @@ def write_everything(churn: SimpleNamespace) -> None:
     for outcome in (churn.below_threshold, churn.failed):
         report_html(outcome(), "en", {"roc.png": b"\x89PNG\r\n\x1a\n"})
     write_detectors()
+    for rule in FAMILIES["split"]:
+        report_markdown(churn.deployed(dataset=facts.model_copy(update={"split": rule})), "en")
+    write_frame_report()
     hyperparameters({}, "en")
     for outcome in (record.model_copy(update={"dataset": facts.model_copy(update={"removed": {}})}), churn.deployed()):
         report_markdown(outcome, "en")
@@ -280,6 +288,23 @@ def write_detectors() -> None:
             term("augmentation", name, "en")
 
 
+def write_frame_report() -> None:
+    """A report in which every rule has failed on everything that it looks at."""
+    version = DatasetVersion(
+        dataset_id="d", version="v", form="kitti", raw_sha256="0", raw_bytes=1, rows=1, columns=(), duplicate_rows=0,
+        target_counts={"Car": 1}, parts=dict.fromkeys(PARTS, 1), shards=1, added_at="",
+        entry=CatalogueEntry(dataset_id="d", source="d"),
+    )  # fmt: skip
+    findings = [Finding.model_validate({"code": code, "frame": "0", "text": "t"}) for code in LABEL_FINDINGS]
+    checks = (
+        check_files(1, [DamagedFile(frame_id="0", part="image", key="k", reason="r")], {"1": PARTS}, 0),
+        check_labels(findings, {}, ("Car",), 1),
+        check_repeated(1, 1),
+        check_support({split: {} for split in SPLITS}, ()),
+    )
+    frame_report_markdown(version, checks, "en")
+
+
 def gate(**changed: Any) -> GateDecision:
     content = {"metric": "auc_roc", "direction": "higher", "value": 0.4, "threshold": 0.5, "passed": False}
     return GateDecision.model_validate({**content, **changed})
@@ -291,7 +316,7 @@ def preprocessing_options() -> list[Preprocessing]:
         "handle_outliers": FAMILIES["handle_outliers"],
         "encode_categorical": FAMILIES["encoding"],
         "feature_selection": FAMILIES["selection"],
-        "split": FAMILIES["split"],
+        "split": vocabulary.values(vocabulary.SplitStrategy),
         "resample": vocabulary.values(vocabulary.Resampling),
     }
     chosen = [{name: value} for name, values in options.items() for value in values]
