@@ -90,7 +90,7 @@ def detector_changes(
 
 def _beside(request: TrainingRequest, variants: Sequence[str], step: int) -> str | None:
     """The next larger or smaller variant, if there is one."""
-    if request.variant not in variants:
+    if request.variant is None or request.variant not in variants:
         return None
     place = list(variants).index(request.variant) + step
     return variants[place] if 0 <= place < len(variants) else None

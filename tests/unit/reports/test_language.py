@@ -282,7 +282,7 @@ def write_detectors() -> None:
     for body in (frame_cases.LONG, frame_cases.CLOUDS, limited):
         proposal_comment(frame_cases.plan_of(body), "en", approved_by=None, how_to_approve="")
         report_html(frame_cases.trained(body), "en", {})
-        result_comment(frame_cases.fell_short(body), "en")
+        result_comment(frame_cases.fell_short(body, gate=gate(suggestions=SUGGESTIONS)), "en")
     for algorithm in frame_cases.OFFERED:
         for name in algorithm.augmentations:
             term("augmentation", name, "en")

@@ -65,7 +65,7 @@ def test_what_is_left_open_is_filled_in_and_settling_it_again_changes_nothing() 
     assert only_cars.request.dataset.classes == ("Car",) and only_cars.characteristics.minority_share is None
 
 
-@pytest.mark.parametrize("written", ["yolox-m", "YOLOX_M", "m", "M", "yolox m"])
+@pytest.mark.parametrize("written", ["yolox-m", "YOLOX_M", "m", "M"])
 def test_a_variant_is_known_however_it_is_written(written: str) -> None:
     assert request_of(f"{YOLOX}variant: {written}\n").variant == "yolox-m"
     assert plan_of(f"{YOLOX}variant: n\n".replace(" n\n", " nano\n")).hyperparameters["mosaic_probability"] == 0.5
