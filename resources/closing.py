@@ -231,8 +231,10 @@ def _notify(platform: Platform, record: TrainingRecord) -> None:
 
 
 def _figures(platform: Platform, training_id: str) -> list[Path]:
-    folder = _Facts(platform, training_id).folder("evaluation")
-    return sorted(folder.glob("*.png")) if folder is not None else []
+    """The figures of the evaluation in the order in which it wants them read."""
+    facts = _Facts(platform, training_id)
+    folder, measured = facts.folder("evaluation"), facts.read("evaluation", "results.json", EvaluationSummary)
+    return [folder / name for name in measured.figures] if folder is not None and measured is not None else []
 
 
 def _registered(platform: Platform, record: TrainingRecord) -> TrainingRecord:

@@ -297,7 +297,7 @@ class FrontDesk:
                 problems.append(
                     Problem("dataset_id", "dataset_not_registered", request.dataset.dataset_id, tuple(error.allowed), near)
                 )
-        elif found is not None and found[1].form != version.form:
+        if found is not None and version is not None and found[1].form != version.form:
             raise self._unsuitable(request, version, found[1])
         needed = missing_extras(found[1]) if found is not None else ()
         if needed:

@@ -1,4 +1,4 @@
-"""What this installation has beside the base: distributions that an algorithm needs, and a GPU. Nothing is imported to find out."""
+"""What this installation has beside the base: distributions that an algorithm needs, and a GPU; found without importing."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from resources.closing import log_to_mlflow
 from resources.platform import Platform
 
 #: Columns of the table by class that count and measure nothing.
-COUNTED = ("support", "objects", "detections")
+COUNTED = ("support",)
 
 
 @asset(
@@ -53,13 +53,13 @@ def evaluation(
                 **numbers(summary.metrics),
                 **numbers({"test_frames" if approved.characteristics.has_frames else "test_rows": summary.rows}),
                 **({"conventions": MetadataValue.json(summary.conventions)} if summary.conventions else {}),
-                **_at_a_glance(summary),
+                **_at_a_glance(summary, "objects" if approved.characteristics.has_frames else "rows"),
                 **{f"figure_{name.removesuffix('.png')}": figure(step.folder / name) for name in summary.figures},
             },
         )
 
 
-def _at_a_glance(summary: EvaluationSummary) -> Metadata:
+def _at_a_glance(summary: EvaluationSummary, unit: str) -> Metadata:
     shown: Metadata = {}
     if summary.confusion_matrix:
         missing = len(summary.confusion_matrix) - len(summary.classes)  # a detector's matrix also has the background
@@ -71,7 +71,7 @@ def _at_a_glance(summary: EvaluationSummary) -> Metadata:
             (name, *("-" if m not in v else int(v[m]) if m in COUNTED else round(v[m], 4) for m in metrics))
             for name, v in summary.per_class.items()
         ]
-        shown["per_class"] = table(("class", *("rows" if m == "support" else m for m in metrics)), rows)
+        shown["per_class"] = table(("class", *(unit if m == "support" else m for m in metrics)), rows)
     if summary.importance:
         shown["importance"] = bar_table(summary.importance, ("feature", "importance"))
     return shown

@@ -166,7 +166,7 @@ def result_comment(
             facts.hyperparameters(record.hyperparameters, language),
         ]
     if record.metrics:
-        blocks += [f"### {sentence('heading.results', language)}", facts.metrics_table(record, language)]
+        blocks += [f"### {sentence('heading.results', language)}", facts.metrics_table(record, language, short=True)]
         blocks.append(facts.gate_sentence(record.gate, language) if record.gate else "")
         blocks.append(facts.conventions(record, language, short=True))
     optimizations = outcome(record, language, short=True)

@@ -13,7 +13,6 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.request.task_types import PERCENTS
 
 DETECTOR_SUGGESTIONS: Final[tuple[str, ...]] = (
     "more_epochs",
@@ -37,7 +36,6 @@ def detector_suggestions(
     request: TrainingRequest,
     *,
     hyperparameters: Mapping[str, JsonValue],
-    metric: str,
     direction: Literal["higher", "lower"],
     value: float,
     trained: float | None,
@@ -57,8 +55,7 @@ def detector_suggestions(
         return (*found, "smaller_input") if _resized(request, 1 / _FACTOR) else tuple(found)
     found = []
     few = training_frames < FEW_FRAMES
-    allowance = OVERFITTED * (100 if metric in PERCENTS else 1)
-    if trained is not None and math.isfinite(trained) and trained - value > allowance:
+    if trained is not None and math.isfinite(trained) and trained - value > OVERFITTED:
         return ("more_data", "whole_recipe") if request.preprocessing.augmentation else ("more_data",)
     epochs = hyperparameters.get("epochs")
     if isinstance(epochs, int) and epochs < MOST_EPOCHS:
@@ -87,13 +84,13 @@ def detector_changes(
             size = _resized(request, factor)
             if size is not None:
                 yield key, {"input_size": list(size)}
-        elif key == "whole_recipe":
+        elif key == "whole_recipe" and request.preprocessing.augmentation:
             yield key, {"augmentation": []}
 
 
 def _beside(request: TrainingRequest, variants: Sequence[str], step: int) -> str | None:
     """The next larger or smaller variant, if there is one."""
-    if request.variant not in variants:
+    if request.variant is None or request.variant not in variants:
         return None
     place = list(variants).index(request.variant) + step
     return variants[place] if 0 <= place < len(variants) else None

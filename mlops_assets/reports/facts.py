@@ -142,27 +142,30 @@ def hyperparameters(values: Mapping[str, JsonValue], language: Language) -> str:
     return table(header, [(echo(name), setting_value(value)) for name, value in values.items()])
 
 
-def metrics_table(record: TrainingRecord, language: Language) -> str:
+def metrics_table(record: TrainingRecord, language: Language, *, short: bool = False) -> str:
     """Every metric; with the values on the training and validation split beside it where they were measured.
 
     KITTI's own numbers, of which there are dozens, follow as a table by class and difficulty.
+
+    Args:
+        short: for the thread: of those only the official ones, over 40 recall positions.
     """
     whole = [name for name in record.metrics if name not in KITTI_METRICS]
-    return paragraphs(_metrics_by_split(record, whole, language), kitti_table(record.metrics, language))
+    return paragraphs(_metrics_by_split(record, whole, language), _kitti_table(record.metrics, language, short=short))
 
 
-def kitti_table(metrics: Mapping[str, float], language: Language) -> str:
-    """KITTI's numbers in percent: a row for every class and metric, a column for every difficulty; empty without any."""
+def _kitti_table(metrics: Mapping[str, float], language: Language, *, short: bool) -> str:
+    """KITTI's numbers: a row for every class and metric, a column for every difficulty; empty without any."""
     rows: dict[str, dict[str, float]] = {}
     for name, shown in KITTI_METRICS.items():
-        if name in metrics:
+        if name in metrics and not (short and name.endswith("_r11")):
             title, _, difficulty = shown.rpartition(" ")
             rows.setdefault(title, {})[difficulty] = metrics[name]
     if not rows:
         return ""
     header = (sentence("label.kitti_metric", language), *DIFFICULTIES)
-    cells = [(title, *(f"{found[d]:.2f}" if d in found else "—" for d in DIFFICULTIES)) for title, found in rows.items()]
-    return paragraphs(sentence("sentence.kitti_percent", language), table(header, cells, right_after_first(len(DIFFICULTIES))))
+    cells = [(title, *(metric_value(found[d]) if d in found else "—" for d in DIFFICULTIES)) for title, found in rows.items()]
+    return paragraphs(sentence("sentence.kitti_numbers", language), table(header, cells, right_after_first(len(DIFFICULTIES))))
 
 
 def conventions(record: TrainingRecord, language: Language, *, short: bool) -> str:

@@ -47,7 +47,6 @@ def _suggestions(
         found = detector_suggestions(
             plan.request,
             hyperparameters=plan.hyperparameters,
-            metric=metric,
             direction=direction,
             value=value,
             trained=trained.metrics.get(f"train_{metric}"),

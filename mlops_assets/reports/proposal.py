@@ -7,6 +7,7 @@ from mlops_assets.reports.language import has_sentence, sentence
 from mlops_assets.reports.markdown import bullets, echo, paragraphs, plain, table
 from mlops_assets.reports.optimizations import estimated, recommendations, similar_trainings
 from mlops_assets.reports.quantities import counted, dollars, metric_name, percent, setting_value, term, threshold_text
+from mlops_assets.request.frame_planning import held_out
 from mlops_assets.request.optimiser.estimate import Estimate
 from mlops_assets.request.plan import Plan
 from mlops_assets.request.schema import Preprocessing
@@ -190,9 +191,20 @@ def frame_preparation(plan: Plan, language: Language) -> dict[str, str]:
     """Classes, split, the size that frames are scaled to, and which augmentations are on: those listed, else the recipe."""
     chosen, classes = plan.request.preprocessing, plan.request.dataset.classes
     fractions = {"validation": percent(chosen.validation_fraction), "test": percent(chosen.test_fraction)}
+    split = sentence("preprocessing.frame_split", language, **fractions)
+    if chosen.split in ("random", "time"):
+        split = sentence("preprocessing.split", language, split=term("split", chosen.split, language), **fractions)
+    limits = {"train": plan.request.dataset.train_size, "validation": plan.request.dataset.validation_size}
+    most = [
+        sentence(
+            "preprocessing.at_most", language, split=term("split_name", name, language), frames=counted(limit, "frames", language)
+        )
+        for name, limit in limits.items()
+        if limit is not None and limit <= plan.characteristics.rows - held_out(chosen, plan.characteristics.rows)
+    ]
     steps = {
         "classes": facts.joined([echo(name, 40) for name in classes], language),
-        "split": sentence("preprocessing.frame_split", language, **fractions),
+        "split": facts.joined([split, *most], language),
     }
     if chosen.input_size:
         size = " × ".join(map(str, chosen.input_size))

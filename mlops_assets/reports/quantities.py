@@ -36,7 +36,7 @@ METRIC_UNITS: Final[dict[str, str]] = {
     "mAP@0.5": "score",
     "mAP@0.5:0.95": "score",
     "inference_latency_ms": "milliseconds",
-    **dict.fromkeys(KITTI_METRICS, "percent"),
+    **dict.fromkeys(KITTI_METRICS, "score"),
 }
 
 

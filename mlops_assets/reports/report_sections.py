@@ -24,7 +24,7 @@ IMPORTANCE_SHOWN = 15
 _CONFUSION_CLASSES = 12
 _EVIDENCE_SHOWN = 8
 #: Columns of the table by class that count and measure nothing.
-_COUNTED = frozenset({"support", "rows", "objects", "frames", "detections"})
+_COUNTED = frozenset({"support", "rows"})
 #: The last row and column of a detector's confusion matrix.
 _BACKGROUND = "background"
 
@@ -149,7 +149,9 @@ def per_class(record: TrainingRecord, language: Language) -> str:
     if not record.per_class:
         return ""
     names = list(dict.fromkeys(name for values in record.per_class.values() for name in values))
-    header = (sentence("label.class", language), *(metric_name(name, language) for name in names))
+    frames = record.dataset is not None and record.dataset.form != TABLE
+    shown = ("objects" if frames and name == "support" else name for name in names)
+    header = (sentence("label.class", language), *(metric_name(name, language) for name in shown))
     rows = [(echo(label, 40), *(_class_cell(name, values) for name in names)) for label, values in record.per_class.items()]
     return table(header, rows, right_after_first(len(names)))
 

@@ -115,6 +115,11 @@ def _size_class(frames: int) -> Literal["small", "medium", "large"]:
     return "small" if frames < SMALL_BELOW else "medium" if frames <= MEDIUM_UP_TO else "large"
 
 
+def held_out(options: Preprocessing, labelled: int) -> int:
+    """About how many frames are not trained on; lists of the copy may keep more or fewer."""
+    return round(labelled * (options.validation_fraction + options.test_fraction))
+
+
 def frames_not_done(request: TrainingRequest, version: DatasetVersion) -> Iterator[NotDone]:
     """What the issue asks of the data and the registered copy decides; the request is the settled one."""
 
@@ -124,15 +129,17 @@ def frames_not_done(request: TrainingRequest, version: DatasetVersion) -> Iterat
     dataset, labelled = request.dataset, version.parts.get("labels", 0)
     if dataset.uri:
         yield left("dataset.uri", "registered_copy", dataset.uri)
+    options, plain = request.preprocessing, Preprocessing()
     for field, size in (("dataset.train_size", dataset.train_size), ("dataset.validation_size", dataset.validation_size)):
-        if size is not None:
-            yield left(field, "more_than_labelled" if size > labelled else "split_sizes", f"{size:,}")
+        if size is not None and size > labelled:
+            yield left(field, "more_than_labelled", f"{size:,}")
+    if dataset.train_size is not None and labelled >= dataset.train_size > labelled - held_out(options, labelled):
+        yield left("dataset.train_size", "rest_of_frames", f"{dataset.train_size:,}")
     if request.evaluation.test_dataset:
         yield left("evaluation.test_dataset", "listed_test", request.evaluation.test_dataset)
-    options, plain = request.preprocessing, Preprocessing()
     for name in _OF_TABLES:
         if getattr(options, name) != getattr(plain, name):
             asked = getattr(options, name)
             yield left(f"preprocessing.{name}", "table_settings", ", ".join(asked) if isinstance(asked, tuple) else asked)
-    if options.split in ("stratified", "time"):
+    if options.split == "stratified":
         yield left("preprocessing.split", "table_settings", options.split)

@@ -37,7 +37,7 @@ from mlops_assets.request.language import detect_language
 from mlops_assets.request.misplaced import Stray, meant_by, own_hyperparameters, settled
 from mlops_assets.request.problems import Path, ProblemLog, dotted
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.request.task_types import FRACTIONS, PERCENTS, gate_metric, inferred_task_type, metrics_of, model_line, slug
+from mlops_assets.request.task_types import FRACTIONS, gate_metric, inferred_task_type, metrics_of, model_line, slug
 from mlops_assets.request.vocabulary import ALGORITHMS, METRICS, LearningType, TaskType
 from mlops_assets.request.yaml_nodes import (
     Items,
@@ -403,9 +403,6 @@ class Reading:
             percent = f"{threshold / 100:g}" if 1 < threshold <= 100 else None
             low = (">= 0",) if gates[0] in FRACTIONS else ()
             self.log.add(path, "out_of_range", f"{threshold:g}", (str(gates[0]), *low, "<= 1"), percent)
-        elif all(g in PERCENTS for g in gates) and not (threshold == 0 or 1 < threshold <= 100):
-            percent = f"{threshold * 100:g}" if 0 < threshold <= 1 else None
-            self.log.add(path, "out_of_range", f"{threshold:g}", (str(gates[0]), "> 1 (%)", "<= 100 (%)"), percent)
 
     def _item_path(self, field: str, word: str) -> Path:
         """Where in its list the item that was read as ``word`` stands."""

@@ -47,7 +47,7 @@ NOT_DONE_KEYS: Final = (
     "dataset_selection",
     "registered_copy",
     "more_than_labelled",
-    "split_sizes",
+    "rest_of_frames",
     "listed_test",
     "table_settings",
     "aggregate_by_user",

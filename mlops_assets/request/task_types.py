@@ -27,10 +27,8 @@ DEFAULT_COUNT: Final[dict[TaskType, int]] = {"classification": 5, "detection_2d"
 #: Metrics that lie between 0 and 1, so that a threshold of 85 must mean 0.85.
 FRACTIONS: Final = frozenset({
     "accuracy", "precision", "recall", "f1_score", "auc_roc", "average_precision", "success_rate", "mAP@0.5", "mAP@0.5:0.95",
+    *KITTI_METRICS,
 })  # fmt: skip
-
-#: Metrics in percent, so that a threshold of 0.7 was meant as 70.
-PERCENTS: Final = frozenset(KITTI_METRICS)
 
 #: Tasks that learn from frames, the images and clouds of a KITTI copy.
 FRAME_TASKS: Final[frozenset[TaskType]] = frozenset({"detection_2d", "detection_3d"})

@@ -59,11 +59,12 @@ ALGORITHMS: Final[dict[str, tuple[LearningType, tuple[TaskType, ...]]]] = {
     "bevformer": ("supervised", ("detection_3d",)),
 }
 
-#: Metrics of KITTI's own evaluation -> how a person writes them, by class, metric and difficulty, over 40 recall positions [%].
+#: Metrics of KITTI's own evaluation -> how a person writes them, over 40 recall positions or 11; shares of 1, not percent.
 KITTI_METRICS: Final[dict[str, str]] = {
-    f"{kind.lower()}_{metric}_{difficulty}_r40": f"{kind} {shown}_R40 {difficulty}"
+    f"{kind.lower()}_{metric}_ap_{difficulty}_{positions.lower()}": f"{kind} {shown}_{positions} {difficulty}"
+    for positions in ("R40", "R11")
     for kind in ("Car", "Pedestrian", "Cyclist")
-    for metric, shown in {"3d_ap": "3D AP", "bev_ap": "BEV AP", "2d_ap": "2D AP", "aos": "AOS"}.items()
+    for metric, shown in {"3d": "3D AP", "bev": "BEV AP", "2d": "2D AP", "aos": "AOS"}.items()
     for difficulty in ("easy", "moderate", "hard")
 }
 

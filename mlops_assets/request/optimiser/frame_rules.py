@@ -1,4 +1,4 @@
-"""Rules for detectors, which learn from frames: augmentation, epochs, mixed precision, and the variant that keeps a budget of time.
+"""Rules for detectors, which learn from frames: augmentation, epochs, mixed precision, and the variant that is fast enough.
 
 What holds for tables and frames alike (resources, release, monitoring) is with the other rules of its phase.
 """

@@ -44,9 +44,10 @@ from mlops_assets.request.optimiser.models import OPTIMIZATION_PHASES
 from mlops_assets.request.plan import NotDone
 from mlops_assets.request.schema import EvaluationRequest, Preprocessing
 from resources.channels.slack import slack_message
+from tests.unit import frame_cases
 from tests.unit.request.optimisation_cases import every_optimization
 
-EVERY_OPTIMIZATION = every_optimization()
+EVERY_OPTIMIZATION = (*every_optimization(), *frame_cases.every_optimization())
 
 
 def words(text: str) -> list[str]:
@@ -58,11 +59,13 @@ PROBLEMS = words(
     "yaml_documents duplicate_key too_deep too_many_nodes not_a_mapping empty control_character bad_identifier "
     "bad_version conflict unknown_hyperparameter dataset_not_registered algorithm_not_available "
     "unknown_command two_commands unexpected_argument not_key_value not_by_reply only_narrowed "
+    "algorithm_needs_extra not_offered wrong_form missing_parts unlabelled_class "
 )
 NOT_DONE = words(
     "hyperparameter_search bias_check ci_tests monitoring retraining canary ab_test shadow sagemaker_experiments "
     "grpc auto_scaling deployment_target training_instance distributed_training spot_instances augmentation "
-    "dataset_selection aggregate_by_user time_features "
+    "dataset_selection aggregate_by_user time_features augmentation_off registered_copy more_than_labelled rest_of_frames "
+    "listed_test table_settings "
 )
 WITHOUT_NONE = tuple(value for value in vocabulary.values(vocabulary.HandleOutliers) if value != "none")
 FAMILIES: dict[str, tuple[str, ...]] = {
@@ -95,7 +98,10 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "action": get_args(replies.Action),
     "denied": get_args(DenialReason),
     "not_applicable": get_args(replies.NotApplicable),
-    "metric": (*vocabulary.METRICS, "support"),
+    "metric": (*(vocabulary.METRICS.keys() - vocabulary.KITTI_METRICS.keys()), *words("support objects ap50 ap50_95")),
+    "target": (frame_cases.plan_of(frame_cases.LONG).target,),
+    "part": tuple(frame_cases.kitti().parts),
+    "augmentation": tuple({name for algorithm in frame_cases.OFFERED for name in algorithm.augmentations}),
     "metric_unit": tuple(dict.fromkeys(METRIC_UNITS.values())),
     "algorithm": tuple(vocabulary.ALGORITHMS),
     "learning_type": vocabulary.values(vocabulary.LearningType),
@@ -219,6 +225,7 @@ def write_everything(churn: SimpleNamespace) -> None:
     report_html(record, "en", {})
     for outcome in (churn.below_threshold, churn.failed):
         report_html(outcome(), "en", {"roc.png": b"\x89PNG\r\n\x1a\n"})
+    write_detectors()
     for rule in FAMILIES["split"]:
         report_markdown(churn.deployed(dataset=facts.model_copy(update={"split": rule})), "en")
     write_frame_report()
@@ -272,6 +279,18 @@ def write_every_reply(churn: SimpleNamespace) -> None:
     replies.how_to_approve("en", ended=True)
     replies.how_to_approve("en", by_itself="a")
     refusal_comment([Problem("", "empty")], None, "en")
+
+
+def write_detectors() -> None:
+    """Proposals and reports of detectors: with and without a list of augmentations, of images and of clouds."""
+    limited = "dataset: {name: kitti, train_size: 100}\nalgorithm: yolox\n"
+    for body in (frame_cases.LONG, frame_cases.CLOUDS, limited):
+        proposal_comment(frame_cases.plan_of(body), "en", approved_by=None, how_to_approve="")
+        report_html(frame_cases.trained(body), "en", {})
+        result_comment(frame_cases.fell_short(body, gate=gate(suggestions=SUGGESTIONS)), "en")
+    for algorithm in frame_cases.OFFERED:
+        for name in algorithm.augmentations:
+            term("augmentation", name, "en")
 
 
 def write_frame_report() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.errors import NotApproved, RequestInvalid
 from mlops_assets.request.lifecycle import IssueState, TrainingIdentity
 from resources.ledger import ArtifactReference, now
 from resources.platform import Platform
 from resources.tracker import Issue
+from tests.unit.frame_cases import LONG, kitti
 
 BODY = "```yaml\ndataset_id: breast-cancer\nmodel_id: a-line\ntask_type: classification\nalgorithm: logistic_regression\n```\n"
 
@@ -146,3 +148,49 @@ def test_an_issue_is_settled_when_its_last_attempt_is_reported(platform: Platfor
     assert platform.front_desk.is_settled(issue)
     platform.front_desk.read(issue, after=first.training_id)
     assert not platform.front_desk.is_settled(issue)
+
+
+def with_frames(platform: Platform, version: DatasetVersion) -> None:
+    """A KITTI copy in the catalogue, as its registration would leave it."""
+    platform.store.put(f"datasets/{version.dataset_id}/current.json", version.model_dump_json().encode())
+
+
+def test_a_detector_is_planned_on_the_registered_copy(platform: Platform) -> None:
+    with_frames(platform, kitti())
+    identity = platform.front_desk.read(opened(platform, LONG))
+    plan = platform.front_desk.shown_plan(identity.training_id)
+    assert plan is not None and (plan.task, plan.request.variant) == ("detection_2d", "yolox-m")
+    assert platform.front_desk.estimated_cost(identity.training_id, plan) == 0.0
+
+
+def test_an_algorithm_on_data_of_another_form_hears_what_would_go_together(platform: Platform) -> None:
+    with_frames(platform, kitti())
+    platform.catalogue.current("breast-cancer")
+    on_table = "dataset_id: breast-cancer\nalgorithm: yolox\n"
+    on_frames = "dataset_id: kitti_object_detection\nalgorithm: xgboost\ntask_type: classification\n"
+    for body, fitting in ((on_table, "dataset_id: kitti_object_detection"), (on_frames, "dataset_id: breast-cancer")):
+        with pytest.raises(RequestInvalid) as caught:
+            platform.front_desk.read(opened(platform, body))
+        (problem,) = caught.value.problems
+        assert (problem.field, problem.code) == ("algorithm", "wrong_form")
+        assert fitting in problem.allowed
+        assert {"algorithm: xgboost", "algorithm: yolox"} & set(problem.allowed)
+
+
+def test_an_algorithm_whose_libraries_are_missing_is_refused_before_anybody_approves(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from importlib import metadata
+
+    def without_torch(name: str) -> metadata.Distribution:
+        if name == "torch":
+            raise metadata.PackageNotFoundError(name)
+        return metadata.Distribution.from_name(name)
+
+    with_frames(platform, kitti())
+    monkeypatch.setattr("resources.installed.metadata.distribution", without_torch)
+    issue = opened(platform, LONG)
+    with pytest.raises(RequestInvalid) as caught:
+        platform.front_desk.read(issue)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.allowed) == ("algorithm_needs_extra", ('pip install "issue-mlops[deep]"',))
