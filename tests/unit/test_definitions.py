@@ -20,6 +20,7 @@ from dagster import (
 from jobs.instance import open_instance
 from jobs.line_jobs import line_jobs
 from jobs.runner import Runner
+from mlops_assets import definitions
 from mlops_assets.assets.data import BLOCKING, DESCRIPTIONS
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
@@ -45,6 +46,8 @@ def names(keys: set[AssetKey]) -> set[str]:
 
 def test_the_definitions_load_as_dagster_loads_them() -> None:
     Definitions.validate_loadable(defs)
+    loadable = [found for found in vars(definitions).values() if isinstance(found, Definitions)]
+    assert loadable == [defs], "Dagster wants one of them in the module"
 
 
 def test_every_asset_of_a_line_is_described_grouped_and_partitioned_by_line() -> None:
