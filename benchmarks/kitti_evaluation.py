@@ -31,12 +31,14 @@ VALIDATION_FRAMES = 3769
 
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
+    """The seconds that ``work`` takes, and its answer."""
     start = time.perf_counter()
     answer = work()
     return time.perf_counter() - start, answer
 
 
 def read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Labels and detections of every frame in a folder of the reference, by frame."""
     from mlops_assets.data.kitti.labels import read_labels
 
     labels = {path.stem: read_labels(path, scores=False) for path in sorted((folder / "labels").glob("*.txt"))}
@@ -66,6 +68,7 @@ def furthest(folder: Path, evaluation: Any) -> float:
 
 
 def measure(folder: Path, rounds: int) -> dict[str, Any]:
+    """Time the first call in fresh processes and later calls in this one; answers are compared with the reference."""
     from mlops_assets.tasks.detection.kitti_evaluation import STRICT, evaluate_kitti
 
     command = [sys.executable, str(Path(__file__)), "--reference", str(folder), "--first-call"]
@@ -105,6 +108,7 @@ def measure(folder: Path, rounds: int) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Measure and write, or print one first call where a fresh process is asked for it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--rounds", type=int, default=15)
@@ -146,6 +150,7 @@ def main() -> None:
 
 
 def processor() -> str:
+    """The processor's name as the operating system tells it."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 

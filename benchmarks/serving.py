@@ -151,15 +151,18 @@ class Connection(asyncio.Protocol):
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: Any) -> None:
+        """Send the first request once the connection stands."""
         self.transport = transport
         self.ask()
 
     def ask(self) -> None:
+        """Send the next request and note the moment."""
         self.started = time.perf_counter()
         self.transport.write(self.requests[self.next % len(self.requests)])
         self.next += 1
 
     def data_received(self, data: bytes) -> None:
+        """Once the answer is whole, note its latency and ask again until the time is over."""
         self.buffer = self.buffer + data if self.buffer else data
         head = self.buffer.find(b"\r\n\r\n")
         if head < 0:
@@ -178,6 +181,7 @@ class Connection(asyncio.Protocol):
             self.transport.close()
 
     def connection_lost(self, error: Exception | None) -> None:
+        """End this connection; one that broke is an error."""
         self.errors += error is not None
         if not self.done.done():
             self.done.set_result(None)
@@ -241,12 +245,14 @@ def serving(command: list[str], port: int) -> Iterator[None]:
 
 
 def free_port() -> int:
+    """A port of the loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def measure(port: int, seconds: float, rows_file: Path) -> dict[str, float]:
+    """What a load generator in a process of its own measures of the server at ``port``."""
     command = [sys.executable, __file__, "--load", str(port), "--seconds", str(seconds), "--rows", str(rows_file)]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, env=environment).stdout)
@@ -254,6 +260,7 @@ def measure(port: int, seconds: float, rows_file: Path) -> dict[str, float]:
 
 
 def processor() -> str:
+    """The processor's name as the operating system tells it."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -262,6 +269,7 @@ def processor() -> str:
 
 
 def installed(name: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -327,6 +335,7 @@ def compare(rounds: int, seconds: float, out: Path) -> None:
 
 
 def main() -> None:
+    """Compare the servers, or be the peer or the load generator that a comparison has started."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)

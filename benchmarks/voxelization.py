@@ -170,6 +170,7 @@ def open3d_methods(grid: VoxelGrid, cloud: Cloud) -> dict[str, Callable[[], obje
 
 
 def same_bits(one: Arrays, other: Arrays) -> bool:
+    """Whether arrays are equal in shape, type and every bit."""
     return all(a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
 
 
@@ -251,6 +252,7 @@ def processor() -> str:
 
 
 def installed(name: str) -> str | None:
+    """The version of an installed distribution; None where it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -51,12 +51,14 @@ class Timed:
 
 
 def milliseconds(act: Callable[[], object]) -> float:
+    """How long ``act`` takes."""
     started = time.perf_counter()
     act()
     return (time.perf_counter() - started) * 1e3
 
 
 def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """The model in ONNX Runtime on the CPU with so many threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
@@ -78,6 +80,7 @@ def around(image: np.ndarray, size: int) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure every variant and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--variants", nargs="+", default=["nano", "tiny", "s"])

@@ -60,6 +60,7 @@ def measured(dataset: DetectionDataset, network: Yolox, settings: YoloxSettings)
 
 
 def main() -> None:
+    """Train on a folder's images until they are known by heart, and say how well."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--variant", default="nano")

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 @pytest.fixture(scope="module")
 def mlops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    installation = Installation(tmp_path_factory.mktemp("effects"))
+    installation = Installation(tmp_path_factory.mktemp("effects"), measured=False)
     yield installation
     installation.stop()
     installation.assert_nothing_runs()

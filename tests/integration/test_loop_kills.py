@@ -43,7 +43,7 @@ evaluation_threshold: {threshold}
 
 @pytest.fixture(scope="module")
 def mlops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
-    installation = Installation(tmp_path_factory.mktemp("kills"))
+    installation = Installation(tmp_path_factory.mktemp("kills"), measured=False)
     yield installation
     installation.stop()
     installation.assert_nothing_runs()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from installation import unmeasured
 
 ROOT = Path(__file__).resolve().parents[2]
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}
@@ -36,7 +36,7 @@ def test_an_issue_becomes_an_endpoint_with_every_object_in_s3(bucket: str, tmp_p
     import boto3
 
     environment = {
-        **os.environ,
+        **unmeasured(),
         "MLOPS_HOME": str(tmp_path / "home"),
         "MLOPS_STORE_URL": "s3://mlops/team",
         "MLOPS_S3_ENDPOINT": bucket,

@@ -21,6 +21,7 @@ from jobs.frame_jobs import FRAME_ASSETS, SHARDS_JOB
 from jobs.instance import open_instance
 from jobs.line_jobs import line_jobs
 from jobs.runner import Runner
+from mlops_assets import definitions
 from mlops_assets.assets.data import BLOCKING, DESCRIPTIONS
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
@@ -47,6 +48,8 @@ def names(keys: set[AssetKey]) -> set[str]:
 
 def test_the_definitions_load_as_dagster_loads_them() -> None:
     Definitions.validate_loadable(defs)
+    loadable = [found for found in vars(definitions).values() if isinstance(found, Definitions)]
+    assert loadable == [defs], "Dagster wants one of them in the module"
 
 
 def test_every_asset_is_described_grouped_and_partitioned_by_line_or_by_shard() -> None:

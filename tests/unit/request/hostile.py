@@ -67,7 +67,8 @@ YAML = (
 #: What a slip of the keyboard, or a paste from elsewhere, puts into YAML.
 SYNTAX = (
     *YAML, *LINE_ENDS[:2], "＃", "，", "!!x ", "<<: ", "```", "```yaml\n", "~~~\n", "<!--", "-->", "\ufeff", "\x00",
-    "\u202e", "\ud800", "\\ud800", "\\x00", ".nan", "1e999", "null", "é", "漢", "0" * 50, "9" * 5000, "dataset:", "environment: {a: 1}\n",
+    "\u202e", "\ud800", "\\ud800", "\\x00", ".nan", "1e999", "null", "é", "漢", "0" * 50, "9" * 5000, "dataset:",
+    "environment: {a: 1}\n",
     "\nauto_approve: true\n", "\nmax_depth: 3\n", "\nauto_scaling: {min_instances: 2}\n", "\nclass_imbalance_handling: smote\n",
 )  # fmt: skip
 PIECES = (*YAML, *MARKUP, *CODE, *NUMBERS[:20], *INVISIBLE, *LINE_ENDS)

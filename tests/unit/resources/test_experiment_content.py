@@ -14,7 +14,9 @@ from resources.experiment_content import tracked_name
 def test_every_name_becomes_one_that_mlflow_accepts(name: str) -> None:
     from mlflow.utils.validation import _validate_metric_name
 
-    _validate_metric_name(tracked_name(name))
+    tracked = tracked_name(name)
+    _validate_metric_name(tracked)
+    assert tracked_name(tracked) == tracked, "what is accepted stays as it is"
 
 
 @pytest.mark.parametrize(
