@@ -88,3 +88,14 @@ def test_measured_figures_of_the_page_are_those_of_the_result_files() -> None:
     says("PointPillars `standard`", f"{pillars['standard', 1]['file_to_boxes_ms']:,.1f} ms")
     learned = result("pointpillars_overfit")
     says("PointPillars `slim` learns", f"{min(row['iou_3d'] for row in learned['labels']):.3f}", f"{learned['minutes']} minutes")
+
+
+def test_the_steps_of_a_request_are_those_of_the_result_file() -> None:
+    told = PAGE.partition("<!-- steps from")[2].partition("<!-- end of steps")[0].strip().splitlines()[3:]
+    steps = ("decode", "preprocess", "network", "postprocess", "http", "end_to_end", "fastest_end_to_end")
+    measured = result("detector_serving")["rows"]
+    assert len(told) == len(measured)
+    for line, row in zip(told, measured, strict=True):
+        cells = [row["detector"], str(row["threads"]), *(f"{row[f'{step}_ms']:,.1f}" for step in steps)]
+        cells += ["yes" if row[f"{budget}_within_budget"] else "no" for budget in ("detection", "end_to_end")]
+        assert line == f"| {' | '.join(cells)} |"
