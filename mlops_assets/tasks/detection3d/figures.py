@@ -245,11 +245,12 @@ def _front(corners: NDArray[np.float64], project: Projection) -> NDArray[np.floa
 
 
 def _legend(axes: Axes, *, below: float) -> None:
-    """Classes in one line under the picture."""
+    """Classes under the picture, in one line or, where they are many, in three columns."""
     handles, labels = axes.get_legend_handles_labels()
     if handles:
         axes.legend(
-            handles, labels, loc="upper center", bbox_to_anchor=(0.5, -below), ncols=min(len(handles), 4), handlelength=1.8
+            handles, labels, loc="upper center", bbox_to_anchor=(0.5, -below), ncols=len(handles) if len(handles) <= 4 else 3,
+            handlelength=1.8,
         )  # fmt: skip
 
 
