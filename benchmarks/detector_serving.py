@@ -183,6 +183,7 @@ def yolox(folder: Path, variant: str, size: tuple[int, int], content: bytes, can
 
 
 def yolox_steps(package: Path, threads: int) -> Callable[[bytes], list[float]]:
+    """What the server does with one image, as a function from its bytes to the milliseconds of each step."""
     signature = Signature.model_validate_json((package / "signature.json").read_bytes())
     reader = ImageReader(signature, {"model.onnx": (package / "model.onnx").read_bytes()}, "v1.0.0")
     session = session_of((package / "model.onnx").read_bytes(), "model.onnx", threads=threads)
@@ -235,6 +236,7 @@ def pillars(folder: Path, preset: str, content: bytes, candidates: int) -> tuple
 
 
 def pillar_steps(package: Path, threads: int) -> Callable[[bytes], list[float]]:
+    """What the server does with one cloud, as a function from its bytes to the milliseconds of each step."""
     signature = Signature.model_validate_json((package / "signature.json").read_bytes())
     graphs = {path.name: path.read_bytes() for path in package.glob("*.onnx")}
     reader = CloudReader(signature, graphs, "v1.0.0")

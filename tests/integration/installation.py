@@ -65,7 +65,7 @@ class Installation:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
         assert done.returncode == expect, f"mlops {words} -> {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
