@@ -210,9 +210,10 @@ def draw_confidence(
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_xlim(0, 1)
         axes.grid(True, axis="y")
-        axes.legend(loc="upper right")
+        # beside the bars, as the line of the threshold may stand anywhere
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0))
 
-    _save(path, draw, (5.8, 3.6), letters)
+    _save(path, draw, (7.4, 3.6), letters)
 
 
 def draw_images(path: Path, images: Sequence[DrawnImage], classes: Sequence[str], language: Language) -> None:
@@ -272,7 +273,7 @@ def _draw_image(axes: Axes, image: DrawnImage) -> None:
         colour = PALETTE[int(image.found.classes[row]) % len(PALETTE)]
         left, top, right, bottom = image.found.boxes[row].tolist()
         outline([left, top, right, bottom], edgecolor=colour, linewidth=1.2, zorder=3)
-        if right - left >= width / 45:  # a number on a smaller box would hide it
+        if right - left >= width / 26:  # a number on a smaller box would hide it
             axes.text(
                 left, max(top, 0.05 * height), f"{scores[row]:.2f}", fontsize=5.5, color=GROUND, va="bottom", ha="left", zorder=4,
                 bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.6}, clip_on=True,
