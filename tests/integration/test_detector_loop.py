@@ -148,7 +148,9 @@ def test_a_damaged_image_is_named_and_the_other_frames_are_learned_from(mlops: I
     damaged = world / "training" / "image_2" / "000005.png"
     damaged.write_bytes(damaged.read_bytes()[:2000])
     mlops.run("dataset", "add", "with-damage", world)
-    number = mlops.issue("damaged", smaller(YOLOX, **{"name: generated-world": "name: with-damage", "generated-world-yolox": "with-damage"}))
+    number = mlops.issue(
+        "damaged", smaller(YOLOX, **{"name: generated-world": "name: with-damage", "generated-world-yolox": "with-damage"})
+    )
     record = TrainingRecord.model_validate(mlops.json("run", str(number)))
     assert record.outcome == "deployed"
     assert record.dataset is not None and sum(record.dataset.rows.values()) == 23

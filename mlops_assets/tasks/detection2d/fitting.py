@@ -40,6 +40,8 @@ IMAGES_AT_THE_END: Final = 1000
 #: Where nothing can be chosen: half sure.
 UNCHOSEN_THRESHOLD: Final = 0.5
 TRAINED_AT: Final = 0.95
+#: Curves whose last value says nothing of the model: how fast it learned, and how its targets were spread.
+NO_RESULTS: Final = ("learning_rate", "train_cells_per_object")
 _LIBRARIES: Final = ("torch", "numpy", "pillow", "faster-coco-eval")
 
 
@@ -82,7 +84,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
         precision=trained.precision, steps=trained.steps, curves=curves, features=folder.summary.digest, libraries=_libraries(),
     )  # fmt: skip
     write_whole(out / CARD, card.model_dump_json(indent=2))
-    metrics = {name: curves[name][-1] for name in curves if curves[name]} | measured
+    metrics = {name: curves[name][-1] for name in curves if curves[name] and name not in NO_RESULTS} | measured
     report(1.0, words["progress.done"], metrics)
     return TrainSummary(
         algorithm=YOLOX.name,
