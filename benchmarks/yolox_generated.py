@@ -45,12 +45,14 @@ def joined(root: Path, frames: dict[str, int], config: WorldConfig) -> dict[str,
 
 
 def listed(root: Path, splits: dict[str, list[str]]) -> None:
+    """Write the lists by which the data step splits the copy."""
     (root / "ImageSets").mkdir(exist_ok=True)
     for split, names in splits.items():
         (root / "ImageSets" / f"{split}.txt").write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
 
 
 def main() -> None:
+    """Train on some streets, measure on others, write the result file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--variant", default="yolox-nano")
     parser.add_argument("--frames", type=int, nargs=3, default=(300, 40, 100), metavar=("TRAIN", "VALIDATION", "TEST"))

@@ -18,7 +18,7 @@ def asset_graph() -> str:
     for key in keys:
         groups.setdefault(graph.get(key).group_name or "default", []).append(key.to_user_string())
     lines = ["```mermaid", "flowchart TD"]
-    for group in ("request", "data", "development", "validation", "delivery"):
+    for group in ("request", "data", "development", "validation", "delivery", "frames"):
         lines.append(f"  subgraph {group}")
         lines += [f"    {name}" for name in groups.pop(group, [])]
         lines.append("  end")

@@ -152,6 +152,8 @@ class LocalCompute:
             with _disk_errors_told(work):
                 write_whole(base / "job.json", _Made(job_digest=digest, seconds=seconds).model_dump_json())
                 shutil.rmtree(work / "ml", ignore_errors=True)
+                container.checkpoints.unlink()
+                container.checkpoints.mkdir()
                 base.replace(work / "ml")
                 shutil.rmtree(work / CHECKPOINTS, ignore_errors=True)
             made = _finished(work, job, digest)

@@ -286,7 +286,7 @@ def test_a_plan_that_was_approved_for_other_code_does_not_run_and_is_proposed_ag
         platform.front_desk.approve(old, platform.tracker.current_actor(), "command")
     record = TrainingRecord.model_validate(mlops.json("run", str(number)))
     assert record.training_id != old
-    assert (record.attempt, record.outcome) == (2, "below_threshold")
+    assert (record.attempt, record.outcome) == (1, "below_threshold"), "what never ran is no attempt"
     stopped = mlops.platform.ledger.record(old)
     assert stopped is not None and (stopped.outcome, stopped.ended_because) == ("superseded", "plan_changed")
     said = mlops.platform.ledger.stopped(old)

@@ -20,7 +20,9 @@ class DrillTask:
     name = "drill"
     algorithms = ()
 
-    def train(self, features: Path, request: TrainingRequest, out: Path, report: ProgressReporter) -> TrainSummary:
+    def train(
+        self, features: Path, request: TrainingRequest, out: Path, report: ProgressReporter, *, checkpoints: Path
+    ) -> TrainSummary:
         started = time.perf_counter()
         knobs: Mapping[str, object] = request.hyperparameters
         rounds = int(str(knobs.get("rounds", 4)))

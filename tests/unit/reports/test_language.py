@@ -195,6 +195,7 @@ def write_everything(churn: SimpleNamespace) -> None:
         for name in FAMILIES[family]:
             term(family, name, "en")
     running = [PhaseProgress(phase="plan", state=state, seconds=4000.0) for state in get_args(PhaseState)]
+    Links(log="l", afar=True).markdown("en")
     everywhere = Links(**dict.fromkeys(("report", "history", "mlflow", "ui", "log", "endpoint"), "http://a.b"))
     for progress in running:
         progress_comment("t", [progress], "en", everywhere, not_done=("monitoring",))
