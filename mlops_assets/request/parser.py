@@ -6,7 +6,6 @@ in ``dialects``, how a value is read in ``fields``; deciding what will be done a
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -30,7 +29,8 @@ from mlops_assets.request.dialects import (
     first_name,
     keys_below,
 )
-from mlops_assets.request.fields import INVALID, TEXT_LENGTH, Invalid, field_type, list_from, normal, read_choice, read_value
+from mlops_assets.request.fields import INVALID, Invalid, field_type, list_from, normal, read_choice, read_value
+from mlops_assets.request.free_fields import read_free
 from mlops_assets.request.hyperparameters import checked_hyperparameters
 from mlops_assets.request.issue_text import MAX_BYTES, request_blocks, to_ascii_syntax, with_plain_lines
 from mlops_assets.request.language import detect_language
@@ -45,14 +45,10 @@ from mlops_assets.request.yaml_nodes import (
     Node,
     Pairs,
     Unreadable,
-    control_characters,
-    json_of,
-    number_of,
     read_yaml,
 )
 from mlops_assets.tasks.interface import Algorithm
 
-MAX_TAGS: Final = 50
 _IMBALANCE_HANDLING: Final = "optimization.custom_optimizations.phase1_preprocessing.class_imbalance_handling"
 
 
@@ -189,7 +185,7 @@ class Reading:
         empty = isinstance(value, Leaf) and value.value is None
         if field in FREE_FIELDS:
             if not empty:
-                self._free(value, field, path)
+                self._put(field, read_free(value, field, path, self.log), path)
         elif isinstance(value, Pairs) and below:
             self._section(value, path, meant)
         elif empty:
@@ -221,42 +217,6 @@ class Reading:
         else:
             self.log.add(path, "wrong_type", "…", names)
             self.refused.add("algorithm")
-
-    def _free(self, value: Node, field: str, path: Path) -> None:
-        """A field that holds the person's own mapping."""
-        if not isinstance(value, Pairs) and not (field == "simulation.reward_function" and isinstance(value, Items)):
-            self.log.add(path, "wrong_type", value.text if isinstance(value, Leaf) else "[…]", ("mapping",))
-            return
-        before = len(self.log.problems)
-        self._only_finite(value, path)
-        if field == "tags" and isinstance(value, Pairs):
-            self._put(field, self._tags(value, path), path)
-        elif len(self.log.problems) == before or field == "hyperparameters":
-            self._put(field, json_of(value), path)
-
-    def _only_finite(self, node: Node, path: Path) -> None:
-        if isinstance(node, Leaf):
-            number = number_of(node.text) if node.plain else None
-            if number is not None and not math.isfinite(number):
-                self.log.add(path, "out_of_range", node.text, ("number",))
-            return
-        for key, value in node.entries.items() if isinstance(node, Pairs) else enumerate(node.nodes):
-            if isinstance(key, str) and (len(key) > TEXT_LENGTH or control_characters(key)):
-                self.log.add_key((*path, key), "bad_identifier", (), None)
-            self._only_finite(value, (*path, key))
-
-    def _tags(self, node: Pairs, path: Path) -> dict[str, str]:
-        tags: dict[str, str] = {}
-        for key, value in node.entries.items():
-            if not isinstance(value, Leaf):
-                self.log.add((*path, key), "wrong_type", "…", ("text",))
-            elif len(value.text) > TEXT_LENGTH:
-                self.log.add((*path, key), "too_large", value.text, (f"<= {TEXT_LENGTH}",))
-            else:
-                tags[key] = value.text
-        if len(tags) > MAX_TAGS:
-            self.log.add(path, "too_large", str(len(tags)), (f"<= {MAX_TAGS}",))
-        return tags
 
     # --- what several keys say together -------------------------------------------------------------------------
 

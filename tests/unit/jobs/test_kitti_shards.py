@@ -53,7 +53,8 @@ def test_a_shard_that_fails_is_told_and_does_not_hold_up_the_others(
     states = json.loads(result.stdout)["shards"]
     assert [state["outcome"] for state in states] == ["failed", "reused"]
     assert str(tmp_path / "world") in states[0]["error"]
-    assert "0000 failed: " in result.stderr and max(map(len, result.stderr.splitlines())) <= 80
+    told = [line for line in result.stderr.splitlines() if " alembic." not in line]  # another test may have switched that log on
+    assert any("0000 failed: " in line for line in told) and max(map(len, told)) <= 80
 
 
 def test_what_has_no_shards_is_refused(platform: Platform, world: DatasetVersion) -> None:
