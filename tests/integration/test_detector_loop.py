@@ -141,7 +141,7 @@ def test_a_detector_is_reproduced_to_the_last_digit(mlops: Installation, first: 
 
 def test_drift_is_told_of_the_images_that_were_sent(mlops: Installation, first: TrainingRecord) -> None:
     told = mlops.json("drift", LINE)
-    assert {"brightness", "contrast", "confidence"} <= {row["quantity"] for row in told["quantities"]}
+    assert {"brightness", "contrast", "confidence"} <= {row["name"] for row in told["quantities"]}
 
 
 def test_the_damaged_image_is_named_and_the_other_frames_were_learned_from(mlops: Installation, first: TrainingRecord) -> None:
