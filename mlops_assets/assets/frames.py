@@ -57,7 +57,7 @@ _PROGRESS = logging.getLogger(PROGRESS_LOGGER)
 
 
 class VoxelConfig(Config):
-    """The voxel grid, velodyne frame; the pillars of PointPillars' standard setting unless given."""
+    """The voxel grid, velodyne frame; pillars of 0.16 m over the range ahead unless given."""
 
     range_min: list[float] = Field(default=[0.0, -39.68, -3.0], description="lower corner x, y, z [m]")
     range_max: list[float] = Field(default=[69.12, 39.68, 1.0], description="upper corner x, y, z [m]")
