@@ -6,13 +6,16 @@ finish, so its last digits change from call to call, and with them a metric that
 
 from __future__ import annotations
 
+import importlib
+import sys
 import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import JsonValue
 
@@ -76,9 +79,7 @@ class Forest:
 
     def write(self, folder: Path) -> None:
         """See ``NativeModel``."""
-        import skops.io
-
-        replace_file(folder / FILE, lambda path: skops.io.dump(self.estimator, path))
+        replace_file(folder / FILE, lambda path: _skops().dump(self.estimator, path))
 
     @classmethod
     def read(cls, folder: Path, classes: int) -> Forest:
@@ -87,11 +88,11 @@ class Forest:
         Raises:
             IntegrityError: the file is unreadable, holds a type that is not trusted, or is another kind of model.
         """
-        import skops.io
+        skops = _skops()
         from skops.io.exceptions import UntrustedTypesFoundException
 
         try:
-            estimator = skops.io.load(folder / FILE, trusted=list(TRUSTED))
+            estimator = skops.load(folder / FILE, trusted=list(TRUSTED))
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile, UntrustedTypesFoundException) as error:
             raise IntegrityError(f"{folder / FILE} is not a forest that may be loaded: {error}") from error
         if type(estimator).__name__ != ("RandomForestClassifier" if classes else "RandomForestRegressor"):
@@ -124,6 +125,23 @@ class Forest:
                 missing_left=tree.missing_go_to_left.astype(bool),
                 leaves=leaves,
             )
+
+
+def _skops() -> Any:
+    """``skops.io``, imported without torch.
+
+    Its import walks every package of scikit-learn, and one of them imports torch where that is installed: more than a second and
+    200 MB for nothing. The walk passes over a package that cannot be imported, so this one cannot, for as long as the walk takes.
+    """
+    hidden = "sklearn.externals.array_api_compat.torch"
+    absent = hidden not in sys.modules
+    if absent:
+        sys.modules[hidden] = cast(ModuleType, None)  # what the import system takes for "there is no such module"
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        if absent:
+            del sys.modules[hidden]
 
 
 def fit(data: TrainingData, knobs: Mapping[str, JsonValue], seed: int, progress: Progress) -> Fitted:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -251,6 +253,20 @@ def test_the_model_folder_says_what_it_holds_and_holds_no_pickle(breast_cancer: 
         assert card["classes"] == ["benign", "malignant"]
         assert card["libraries"]["scikit-learn"]
         assert b"\x80\x04" not in (folder / file).read_bytes()[:2]
+
+
+def test_reading_a_forest_does_not_import_torch(breast_cancer: Prepared, tmp_path: Path) -> None:
+    TASK.train(
+        breast_cancer.features, breast_cancer.request("random_forest", hyperparameters={"n_estimators": 2}), tmp_path, silent
+    )
+    code = (
+        "import sys; from pathlib import Path; from mlops_assets.tasks.tabular.forest import Forest; "
+        f"forest = Forest.read(Path({str(tmp_path)!r}), 2); "
+        "print(len(forest.estimator.estimators_), 'torch' in sys.modules); "
+        "import sklearn.externals.array_api_compat.torch; print('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["2 False", "True"]  # torch is installed, and found by whoever wants it
 
 
 def test_a_forest_file_with_a_foreign_type_is_refused(breast_cancer: Prepared, tmp_path: Path) -> None:
