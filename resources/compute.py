@@ -39,10 +39,10 @@ from mlops_assets.tasks.container import (
     container_variables,
     make_folders,
     write_configuration,
-    write_whole,
 )
 from mlops_assets.tasks.entrypoint import PARENT_VARIABLE
 from mlops_assets.tasks.interface import ProgressReporter, TrainSummary
+from mlops_assets.whole_files import write_whole
 from resources.training_log import LogTail, last_lines
 
 CHANNELS: Final = (FEATURES_CHANNEL, REQUEST_CHANNEL)

@@ -51,6 +51,7 @@ _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
         *_DETECTION,
         "serving/clouds.py",
         "serving/documentation_boxes.html",
+        "whole_files.py",
         "data/__init__.py",
         "data/kitti/__init__.py",
         "data/kitti/boxes.py",

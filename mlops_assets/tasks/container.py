@@ -24,7 +24,6 @@ Names and their files only; running a task in them is ``entrypoint``.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -183,11 +182,3 @@ def container_variables(  # one variable of the contract a parameter
         "SM_NUM_CPUS": str(processors),
         "SM_NUM_GPUS": "0",
     }
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a file that is there entirely or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.write_text(content, encoding="utf-8")
-    draft.replace(path)

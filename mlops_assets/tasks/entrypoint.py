@@ -30,10 +30,10 @@ from mlops_assets.tasks.container import (
     TASK_HYPERPARAMETER,
     TRAINING_ID_HYPERPARAMETER,
     TrainingContainer,
-    write_whole,
 )
 from mlops_assets.tasks.interface import LearningTask, TrainSummary
 from mlops_assets.tasks.progress import progress_line
+from mlops_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     from dagster_pipes import PipesContext

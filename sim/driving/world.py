@@ -7,9 +7,7 @@ interrupted is completed by the same call; one that was made otherwise is never 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from mlops_assets.data.kitti.clouds import Cloud, write_bin
 from mlops_assets.data.kitti.labels import KittiObjects, write_labels
 from mlops_assets.data.kitti.tracking import TrackedObjects, write_tracking_labels
 from mlops_assets.errors import UserError
+from mlops_assets.whole_files import write_whole
 from sim.driving.annotation import annotate
 from sim.driving.camera import photograph
 from sim.driving.config import WorldConfig
@@ -115,7 +114,7 @@ def write_world(root: Path, world: World, *, told: Callable[[int, int], None] | 
     validation = names[_VALIDATION_EVERY - 1 :: _VALIDATION_EVERY]
     splits = {"train": [name for name in names if name not in set(validation)], "val": validation, "trainval": names}
     for split, members in splits.items():
-        _replace(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in members).encode())
+        write_whole(root / "ImageSets" / f"{split}.txt", "".join(f"{name}\n" for name in members).encode(), shared=True)
     for number in range(world.sequences):
         _write_sequence(root / "tracking" / "training", number, world, step)
 
@@ -150,7 +149,7 @@ def _claim(root: Path, world: World) -> World:
         )
     elif root.is_dir() and any(root.iterdir()):
         raise _taken(root, "it is not empty and was not generated here")
-    _replace(manifest, (json.dumps(world.model_dump(mode="json"), indent=2) + "\n").encode())
+    write_whole(manifest, (json.dumps(world.model_dump(mode="json"), indent=2) + "\n").encode(), shared=True)
     return world
 
 
@@ -213,19 +212,7 @@ def write_image(path: Path, pixels: NDArray[np.uint8]) -> None:
 
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)  # five times as fast as the default, a third larger
-    _replace(path, buffer.getvalue())
-
-
-def _replace(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, buffer.getvalue(), shared=True)
 
 
 def _taken(root: Path, why: str) -> UserError:

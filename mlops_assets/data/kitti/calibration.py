@@ -7,8 +7,6 @@ metres, and *image* (pixels, u right, v down). Boxes are in ``boxes``; nothing h
 from __future__ import annotations
 
 import math
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlops_assets.errors import DataRejected
+from mlops_assets.whole_files import write_whole
 
 Array = NDArray[np.float64]
 
@@ -180,14 +179,7 @@ def write_calibration(path: Path, calibration: Calibration, *, tracking: bool = 
     Raises:
         OSError: the file cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(calibration_text(calibration, tracking=tracking), encoding="ascii")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, calibration_text(calibration, tracking=tracking), shared=True)
 
 
 def _moved(points: ArrayLike, matrix: Array) -> Array:

@@ -6,8 +6,6 @@ are read in ``cloud_formats``; voxels are made elsewhere.
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mlops_assets.errors import DataRejected
+from mlops_assets.whole_files import write_whole
 
 Cloud = NDArray[np.float32]
 
@@ -115,14 +114,7 @@ def write_bin(path: Path, points: ArrayLike) -> None:
     array = np.ascontiguousarray(points, dtype="<f4")
     if array.ndim != 2 or array.shape[1] != 4 or not len(array) or not np.isfinite(array).all():
         raise ValueError(f"a cloud of shape {array.shape} cannot be written: (N, 4) finite values, N >= 1, are needed")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(array.tobytes())
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, array.tobytes(), shared=True)
 
 
 def finite(path: Path, points: Cloud) -> Cloud:

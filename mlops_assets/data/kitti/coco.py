@@ -11,10 +11,8 @@ pycocotools takes a match with annotation 0 for none. Image sizes are read from 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +24,7 @@ from mlops_assets.data.kitti.frames import KittiCopy, image_size
 from mlops_assets.data.kitti.labels import DONT_CARE, KittiObjects
 from mlops_assets.errors import UserError
 from mlops_assets.request.schema import Frozen
+from mlops_assets.whole_files import write_whole
 
 Role = Literal["category", "crowd", "every_crowd", "background"]
 
@@ -153,14 +152,7 @@ def write_coco(path: Path, document: dict[str, Any]) -> None:
     Raises:
         OSError: the file cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(json.dumps(document, ensure_ascii=False, allow_nan=False), encoding="utf-8")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, json.dumps(document, ensure_ascii=False, allow_nan=False), shared=True)
 
 
 def _clipped(objects: KittiObjects, row: int, width: int, height: int) -> list[float] | None:

@@ -6,9 +6,7 @@ What the columns mean together (calibration, boxes in other frames, how to judge
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.errors import DataRejected
+from mlops_assets.whole_files import write_whole
 
 #: The columns of a line in order; only detections have the last.
 COLUMNS = (
@@ -125,14 +124,7 @@ def write_labels(path: Path, objects: KittiObjects, *, decimals: int = 2) -> Non
         OSError: the file cannot be written; nothing is left behind.
     """
     text = label_text(objects, decimals=decimals)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, text, shared=True)
 
 
 def label_text(objects: KittiObjects, *, decimals: int = 2) -> str:

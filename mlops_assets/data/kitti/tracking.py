@@ -6,9 +6,7 @@ Only the file; the columns themselves are read and written by ``labels``. Trunca
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +15,7 @@ from numpy.typing import NDArray
 
 from mlops_assets.data.kitti.labels import KittiObjects, label_text, read_labels
 from mlops_assets.errors import DataRejected
+from mlops_assets.whole_files import write_whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,14 +84,7 @@ def write_tracking_labels(path: Path, frames: Mapping[int, TrackedObjects]) -> N
     Raises:
         OSError: the file cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_text(tracking_text(frames), encoding="utf-8")
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    write_whole(path, tracking_text(frames), shared=True)
 
 
 def _whole(path: Path, line: int, text: str) -> int:

@@ -18,6 +18,7 @@ from mlops_assets.request.vocabulary import Language
 from mlops_assets.tasks.detection.confusion import BACKGROUND, ClassCurve
 from mlops_assets.tasks.detection.image_boxes import ImageBoxes
 from mlops_assets.tasks.lettering import Lettering, lettering_for
+from mlops_assets.whole_files import whole_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -315,10 +316,6 @@ def _write(path: Path, figure: Any) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     FigureCanvasAgg(figure)
-    beside = path.with_name(f".{path.name}.part")
-    try:
+    with whole_file(path) as beside:
         # no software version in the file: equal results give equal bytes
         figure.savefig(beside, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

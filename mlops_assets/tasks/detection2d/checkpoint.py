@@ -5,7 +5,6 @@ Weights alone, as a finished model, are also written and read here. No pickled c
 
 from __future__ import annotations
 
-import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from mlops_assets.errors import IntegrityError, UserError
 from mlops_assets.tasks.detection2d.model import Yolox
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
+from mlops_assets.whole_files import whole_file
 
 CHECKPOINT: Final = "checkpoint.pt"
 WEIGHTS: Final = "weights.pt"
@@ -27,21 +27,14 @@ _FREE: Final = frozenset({
 })  # fmt: skip
 
 
-def write_whole(path: Path, content: object) -> None:
+def write_tensors(path: Path, content: object) -> None:
     """Write ``content`` (tensors, numbers, text, collections of them); ``path`` is the old file or the new one, never half."""
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path, durable=True) as beside, beside.open("wb") as stream:
+        torch.save(content, stream)
 
 
-def read_whole(path: Path) -> dict[str, Any]:
-    """What ``write_whole`` wrote, onto the CPU.
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What ``write_tensors`` wrote, onto the CPU.
 
     Raises:
         IntegrityError: the file is damaged, of another format, or holds anything but plain values and tensors.
@@ -58,7 +51,7 @@ def read_whole(path: Path) -> dict[str, Any]:
 def write_checkpoint(folder: Path, settings: YoloxSettings, dataset_digest: str, state: dict[str, Any]) -> None:
     """Replace the checkpoint of ``folder``."""
     head = {"format": _FORMAT, "settings": settings.model_dump(mode="json"), "dataset": dataset_digest}
-    write_whole(folder / CHECKPOINT, {**head, **state})
+    write_tensors(folder / CHECKPOINT, {**head, **state})
 
 
 def read_checkpoint(folder: Path, settings: YoloxSettings, dataset_digest: str) -> dict[str, Any] | None:
@@ -70,7 +63,7 @@ def read_checkpoint(folder: Path, settings: YoloxSettings, dataset_digest: str) 
     path = folder / CHECKPOINT
     if not path.exists():
         return None
-    content = read_whole(path)
+    content = read_tensors(path)
     asked, begun = settings.model_dump(mode="json"), dict(content["settings"])
     if other := sorted(name for name in asked if name not in _FREE and asked[name] != begun.get(name)):
         raise UserError(
@@ -94,7 +87,7 @@ def read_checkpoint(folder: Path, settings: YoloxSettings, dataset_digest: str) 
 def write_weights(path: Path, network: Yolox, class_names: tuple[str, ...]) -> None:
     """The finished model: variant, class names, weights."""
     state = {"variant": network.variant, "class_names": list(class_names), "weights": network.state_dict()}
-    write_whole(path, {"format": _FORMAT, **state})
+    write_tensors(path, {"format": _FORMAT, **state})
 
 
 def read_weights(path: Path) -> tuple[Yolox, tuple[str, ...]]:
@@ -103,7 +96,7 @@ def read_weights(path: Path) -> tuple[Yolox, tuple[str, ...]]:
     Raises:
         IntegrityError: the file is damaged or not a YOLOX model.
     """
-    content = read_whole(path)
+    content = read_tensors(path)
     try:
         names = tuple(content["class_names"])
         network = Yolox(content["variant"], len(names))

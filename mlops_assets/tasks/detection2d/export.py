@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +24,7 @@ from mlops_assets.errors import ComputeError, IntegrityError, UserError
 from mlops_assets.tasks.detection2d.decoding import network_input
 from mlops_assets.tasks.detection2d.letterbox import Pixels, Size
 from mlops_assets.tasks.detection2d.model import Detector, Yolox
+from mlops_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -90,16 +90,7 @@ def export_onnx(network: Yolox, class_names: Sequence[str], input_size: Size, im
     _annotate(graph, class_names, input_size)
     content = graph.SerializeToString(deterministic=True)
     difference = compare(content, detector, images, input_size)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_whole(path, content, durable=True)
     return Exported(path, len(content), len(images), difference)
 
 

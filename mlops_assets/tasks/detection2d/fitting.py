@@ -17,7 +17,6 @@ import torch
 from mlops_assets.data.dataset import Split
 from mlops_assets.errors import IntegrityError, UserError
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.tasks.container import write_whole
 from mlops_assets.tasks.detection.coco_evaluation import ImageBoxes, evaluate_coco
 from mlops_assets.tasks.detection.confusion import best_threshold, image_pairs
 from mlops_assets.tasks.detection2d.algorithm import YOLOX
@@ -32,6 +31,7 @@ from mlops_assets.tasks.detection2d.settings import YoloxSettings
 from mlops_assets.tasks.detection2d.training import reproducible, train_yolox
 from mlops_assets.tasks.detection2d.words import WORDS
 from mlops_assets.tasks.interface import ProgressReporter, TrainSummary
+from mlops_assets.whole_files import write_whole
 
 #: So often is the network measured on the way, on so many validation images at most, spread evenly over the split.
 MEASUREMENTS: Final = 10

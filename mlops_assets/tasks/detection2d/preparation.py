@@ -7,8 +7,6 @@ The folder is described in ``image_folder``, the conversion of labels in ``data.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,6 +23,7 @@ from mlops_assets.tasks.detection2d.image_folder import ANNOTATIONS, DEFINITION,
 from mlops_assets.tasks.detection2d.recipe import settings_of
 from mlops_assets.tasks.detection2d.words import WORDS
 from mlops_assets.tasks.interface import FeatureSummary
+from mlops_assets.whole_files import link_or_copy, write_whole
 
 _READ_AT_ONCE: Final = 1 << 20
 
@@ -53,7 +52,7 @@ def prepare(dataset: Path, request: TrainingRequest, out: Path) -> FeatureSummar
         digest.update(split.encode() + hashlib.sha256((out / ANNOTATIONS / f"{split}.json").read_bytes()).digest())
         for entry in document["images"]:
             name = entry["file_name"]
-            link(copy.root / name, out / name)
+            link_or_copy(copy.root / name, out / name)
             digest.update(name.encode() + _digest(out / name))
     summary = FeatureSummary(
         feature_names=("image",),
@@ -63,8 +62,8 @@ def prepare(dataset: Path, request: TrainingRequest, out: Path) -> FeatureSummar
         digest=digest.hexdigest(),
         warnings=() if objects["validation"].total() else ("no_validation_objects",),
     )
-    _replace(out / DEFINITION, definition(request, policy, documents, objects))
-    _replace(out / SUMMARY, summary.model_dump_json(indent=2))
+    write_whole(out / DEFINITION, definition(request, policy, documents, objects))
+    write_whole(out / SUMMARY, summary.model_dump_json(indent=2))
     return summary
 
 
@@ -124,28 +123,6 @@ def _refuse(documents: Mapping[Split, Mapping[str, Any]], objects: Mapping[Split
         )
 
 
-def link(source: Path, target: Path) -> None:
-    """Make ``target`` the same file as ``source``, or a copy where the file system cannot do that; a second call changes nothing.
-
-    Raises:
-        OSError: the disk is full, or a folder cannot be written.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.part")
-    beside.unlink(missing_ok=True)
-    real = source.resolve()
-    try:
-        try:
-            os.link(real, beside)
-        except OSError:  # another disk, or a file system without links
-            shutil.copyfile(real, beside)
-        # not replace: with two names of one file POSIX's rename does nothing and leaves both
-        target.unlink(missing_ok=True)
-        beside.rename(target)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
 def _digest(path: Path) -> bytes:
     found = hashlib.sha256()
     with path.open("rb") as stream:
@@ -177,12 +154,3 @@ def definition(
     height, width = settings.input_size
     lines += ["", say["definition.input"].format(height=height, width=width)]
     return "\n".join(lines) + "\n"
-
-
-def _replace(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -18,7 +18,6 @@ from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.serving.example_boxes import hold_to_examples
 from mlops_assets.serving.images import ImageReader, decode_image, numbers, tolerances
 from mlops_assets.serving.package import GRAPH, Examples
-from mlops_assets.tasks.container import write_whole
 from mlops_assets.tasks.detection.drift import CONFIDENCE, IMAGE_QUANTITIES, histogram_of, image_quantities
 from mlops_assets.tasks.detection.image_boxes import ImageBoxes
 from mlops_assets.tasks.detection.overlap import axis_aligned_iou
@@ -32,6 +31,7 @@ from mlops_assets.tasks.detection2d.model_folder import read_model
 from mlops_assets.tasks.detection2d.settings import YoloxSettings
 from mlops_assets.tasks.detection2d.training import reproducible
 from mlops_assets.tasks.interface import ExportSummary, Histogram, InputField, Signature
+from mlops_assets.whole_files import write_whole
 
 INPUT: Final = "image"
 #: Test images on which graph and network are compared, at most, spread evenly over the split.

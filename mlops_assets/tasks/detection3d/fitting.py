@@ -43,6 +43,7 @@ from mlops_assets.tasks.detection3d.pointpillars import PointPillars
 from mlops_assets.tasks.detection3d.training_frame import TrainingFrame
 from mlops_assets.tasks.detection3d.words import PROGRESS
 from mlops_assets.tasks.interface import ProgressReporter, TrainSummary
+from mlops_assets.whole_files import write_whole
 
 CARD: Final = "card.json"
 #: Validation frames whose loss is taken after every epoch, at most one for so many training frames: a few percent of the time.
@@ -124,7 +125,7 @@ def train(features: Path, request: TrainingRequest, out: Path, report: ProgressR
         detector = NativeDetector(*read_model(trained.model))
         threshold, origin, measured = operating_threshold(folder, detector, shown)
         metrics |= measured
-    _write_card(out, _card(folder, request, wanted, (threshold, origin), detector.device.type))
+    write_whole(out / CARD, _card(folder, request, wanted, (threshold, origin), detector.device.type).model_dump_json(indent=1))
     report(1.0, words["trained"], metrics)
     return TrainSummary(
         algorithm=request.algorithm,
@@ -258,9 +259,3 @@ def _card(
         device=device,
         libraries={"python": platform.python_version(), **{name: version(name) for name in ("numpy", "torch")}},
     )
-
-
-def _write_card(out: Path, card: ModelCard) -> None:
-    beside = out / f".{CARD}.{os.getpid()}"
-    beside.write_text(card.model_dump_json(indent=1), encoding="utf-8")
-    beside.replace(out / CARD)

@@ -6,7 +6,6 @@ shown was chosen in ``preparation``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ from mlops_assets.tasks.detection3d.frame_detection import FoundFrames
 from mlops_assets.tasks.detection3d.occupancy import occupancy_of, summed
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.voxels import Voxelizer
+from mlops_assets.whole_files import write_whole
 
 PR_CURVE, CONFUSION, BIRDS_EYE, IMAGE_BOXES, PILLARS = (
     "pr_curve.png", "confusion_matrix.png", "birds_eye.png", "image_boxes.png", "points_per_pillar.png",
@@ -63,7 +63,7 @@ def draw_figures(
             folder.copy.cloud(shown[0]), labels, detections,
             forward=(low[0], high[0]), left=(low[1], high[1]), language=language,
         )  # fmt: skip
-        _write(out / BIRDS_EYE, picture)
+        write_whole(out / BIRDS_EYE, picture)
         names.append(BIRDS_EYE)
     with_image = [name for name in shown if folder.copy.index.frame(name).image is not None]
     if with_image:
@@ -74,12 +74,12 @@ def draw_figures(
             folder.copy.image(name), labels, lambda points: calibration.to_image(calibration.to_camera(points)), detections,
             language=language,
         )  # fmt: skip
-        _write(out / IMAGE_BOXES, picture)
+        write_whole(out / IMAGE_BOXES, picture)
         names.append(IMAGE_BOXES)
     voxelizer = Voxelizer(settings.grid, 4)
     ids = spread(tuple(found.labels), OCCUPANCY_CLOUDS)
     counts = [occupancy_of(voxelizer.voxelize(folder.copy.cloud(name), copy=False), settings.grid) for name in ids]
-    _write(out / PILLARS, points_per_voxel(summed(counts), language=language))
+    write_whole(out / PILLARS, points_per_voxel(summed(counts), language=language))
     return (*names, PILLARS)
 
 
@@ -91,9 +91,3 @@ def _drawn_boxes(folder: CloudFeatures, found: FoundFrames, name: str, threshold
     detections = found.found[name]
     rows = np.flatnonzero(detections.scores >= threshold)
     return labels, DrawnBoxes(detections.boxes[rows], [detections.names[row] for row in rows.tolist()])
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)

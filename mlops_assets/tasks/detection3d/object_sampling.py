@@ -5,10 +5,8 @@ What else is done to training frames is in ``augmentation``.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from mlops_assets.data.kitti.boxes import in_lidar_boxes
 from mlops_assets.errors import DataRejected, UserError
 from mlops_assets.tasks.detection.overlap import BEV_COLUMNS, bev_iou
 from mlops_assets.tasks.detection3d.training_frame import Settings, TrainingFrame
+from mlops_assets.whole_files import whole_file
 
 _ARRAYS = ("points", "starts", "boxes", "names", "frames")
 
@@ -174,15 +173,8 @@ def write_database(path: Path, database: ObjectDatabase) -> None:
     Raises:
         OSError: the file cannot be written; nothing is left behind.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{name: getattr(database, name) for name in _ARRAYS})
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as beside, beside.open("wb") as stream:
+        np.savez(stream, allow_pickle=False, **{name: getattr(database, name) for name in _ARRAYS})
 
 
 def read_database(path: Path) -> ObjectDatabase:

@@ -6,11 +6,9 @@ that they hold. Importing this module imports torch.
 
 from __future__ import annotations
 
-import os
 import pickle
 import struct
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from pydantic import ValidationError
 from mlops_assets.errors import IntegrityError, UserError
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.detection3d.pointpillars import PointPillars, build_pointpillars
+from mlops_assets.whole_files import whole_file
 
 CHECKPOINT = "checkpoint.pt"
 MODEL = "pointpillars.pt"
@@ -122,20 +121,11 @@ def read_model(path: Path) -> tuple[PointPillars, PillarSettings]:
 
 
 def _write(path: Path, values: Mapping[str, Any]) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as file:
-            torch.save(dict(values), file)
-            file.flush()
-            # Without this a crash of the machine could leave the new name on an empty file.
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except (OSError, RuntimeError) as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        if isinstance(error, RuntimeError):
-            raise OSError(f"{path} could not be written: {str(error).splitlines()[0]}") from error
-        raise
+        with whole_file(path, durable=True) as beside, beside.open("wb") as stream:
+            torch.save(dict(values), stream)
+    except RuntimeError as error:
+        raise OSError(f"{path} could not be written: {str(error).splitlines()[0]}") from error
 
 
 def _read(path: Path, device: torch.device) -> dict[str, Any]:

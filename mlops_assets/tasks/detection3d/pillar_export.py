@@ -7,9 +7,7 @@ compute is held against PyTorch before anything is kept. Importing this module i
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +31,7 @@ from mlops_assets.tasks.detection3d.pointpillars import (
     PillarFeatureNet,
     PointPillars,
 )
+from mlops_assets.whole_files import write_whole
 
 OPSET, IR_VERSION = 18, 10
 #: Largest difference of an output, absolute and relative together, between ONNX Runtime and PyTorch.
@@ -79,9 +78,9 @@ def export_pointpillars(
         raise IntegrityError(
             f"ONNX Runtime and PyTorch differ by {largest:.2g}, more than {TOLERANCE:g}: the graphs are not the trained model"
         )
-    _write(folder / PILLAR_GRAPH, pillar_graph.SerializeToString())
-    _write(folder / CANVAS_GRAPH, canvas_graph.SerializeToString())
-    _write(folder / SETTINGS, settings.model_dump_json(indent=2).encode())
+    write_whole(folder / PILLAR_GRAPH, pillar_graph.SerializeToString())
+    write_whole(folder / CANVAS_GRAPH, canvas_graph.SerializeToString())
+    write_whole(folder / SETTINGS, settings.model_dump_json(indent=2).encode())
     return ExportedPillars(folder / PILLAR_GRAPH, folder / CANVAS_GRAPH, folder / SETTINGS, len(examples), largest)
 
 
@@ -219,14 +218,3 @@ def _difference(model: PointPillars, settings: PillarSettings, detector: OnnxPil
         apart = np.abs(reference - given) / np.maximum(1.0, np.abs(reference))
         largest = max(largest, float(apart.max())) if not np.isnan(apart).any() else float("inf")
     return largest
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        beside.write_bytes(content)
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise

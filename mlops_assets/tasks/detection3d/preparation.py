@@ -6,10 +6,7 @@ while training, faster than they could be read. Files are hard-linked, so that a
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +24,7 @@ from mlops_assets.tasks.detection3d.kitti_clouds import KittiLidarFrames
 from mlops_assets.tasks.detection3d.object_sampling import crop_objects, joined, write_database
 from mlops_assets.tasks.detection3d.pillar_settings import KITTI_ANCHORS
 from mlops_assets.tasks.interface import FeatureSummary
+from mlops_assets.whole_files import link_or_copy, write_whole
 
 LEARNED: Final = tuple(kind.name for kind in KITTI_ANCHORS)
 POINT_NUMBERS: Final = ("x", "y", "z", "intensity")
@@ -88,9 +86,9 @@ def prepare(dataset: Path, request: TrainingRequest, out: Path) -> FeatureSummar
         dropped=dropped,
         digest=digest.hexdigest(),
     )
-    _write(out / NOTES, notes.model_dump_json(indent=1))
-    _write(out / DEFINITION, definition_document(summary, objects, len(database), prepared.digest, request.language))
-    _write(out / SUMMARY, summary.model_dump_json(indent=1))
+    write_whole(out / NOTES, notes.model_dump_json(indent=1))
+    write_whole(out / DEFINITION, definition_document(summary, objects, len(database), prepared.digest, request.language))
+    write_whole(out / SUMMARY, summary.model_dump_json(indent=1))
     return summary
 
 
@@ -178,30 +176,10 @@ def _link_frames(copy: KittiCopy, ids: Mapping[Split, Sequence[str]], shown: Seq
             for part in (*_NEEDED, "image") if name in shown else _NEEDED:
                 key = frame.key(part)
                 if key is not None:
-                    link(copy.root / key, out / key)
+                    link_or_copy(copy.root / key, out / key)
         lists = out / "ImageSets"
         lists.mkdir(exist_ok=True)
-        _write(lists / f"{split}.txt", "".join(f"{name}\n" for name in names))
-
-
-def link(source: Path, target: Path) -> None:
-    """The file once more under another name: a hard link, or a copy where the file system cannot have one.
-
-    Raises:
-        OSError: neither can be made.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
-    beside.unlink(missing_ok=True)
-    try:
-        os.link(source.resolve(), beside)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.EACCES):
-            raise
-        shutil.copyfile(source, beside)
-    # Renaming one name of a file onto another of the same file does nothing and leaves both.
-    target.unlink(missing_ok=True)
-    beside.replace(target)
+        write_whole(lists / f"{split}.txt", "".join(f"{name}\n" for name in names))
 
 
 def _image_sizes(copy: KittiCopy, ids: Sequence[str]) -> tuple[dict[str, tuple[int, int]], tuple[str, ...]]:
@@ -216,9 +194,3 @@ def _image_sizes(copy: KittiCopy, ids: Sequence[str]) -> tuple[dict[str, tuple[i
         sizes[name] = (max(1, round(2 * across)), max(1, round(2 * down)))
         without.append(name)
     return sizes, tuple(without)
-
-
-def _write(path: Path, text: str) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

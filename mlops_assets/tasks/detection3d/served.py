@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -35,6 +34,7 @@ from mlops_assets.tasks.detection3d.pillar_export import TOLERANCE, export_point
 from mlops_assets.tasks.detection3d.pillar_inference import CANVAS_GRAPH, PILLAR_GRAPH, OnnxPillars, RawOutputs
 from mlops_assets.tasks.detection3d.pillar_settings import PillarSettings
 from mlops_assets.tasks.interface import ExportSummary, Histogram, InputField, Signature
+from mlops_assets.whole_files import write_whole
 
 #: Test clouds that are compared, training clouds whose density is measured: evenly over their splits.
 CLOUDS_COMPARED, CLOUDS_MEASURED = 50, 200
@@ -81,8 +81,8 @@ def export(features: Path, model: Path, request: TrainingRequest, out: Path) -> 
         },
         reference=_reference(folder, settings, found),
     )
-    _write(out / "examples.json", json.dumps(_examples(clouds, found, answered), ensure_ascii=False).encode())
-    _write(out / "signature.json", signature.model_dump_json(indent=2).encode())
+    write_whole(out / "examples.json", json.dumps(_examples(clouds, found, answered), ensure_ascii=False).encode())
+    write_whole(out / "signature.json", signature.model_dump_json(indent=2).encode())
     return ExportSummary(
         signature=signature, rows_compared=len(ids), labels_equal=True, largest_difference=exported.largest_difference
     )
@@ -148,9 +148,3 @@ def _examples(
     ranked = sorted(usable, key=lambda row: (len(found[row]) == 0, len(clouds[row]), row))[:EXAMPLES]
     rows: list[JsonValue] = [{INPUT: base64.b64encode(clouds[row].astype("<f4").tobytes()).decode("ascii")} for row in ranked]
     return {"rows": rows, "boxes": [list(box_objects(found[row])) for row in ranked]}
-
-
-def _write(path: Path, content: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(content)
-    beside.replace(path)

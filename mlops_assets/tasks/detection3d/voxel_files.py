@@ -7,13 +7,13 @@ file. Reading gives the same arrays bit for bit. How voxels are made is in ``vox
 from __future__ import annotations
 
 import zipfile
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from mlops_assets.errors import IntegrityError
 from mlops_assets.tasks.detection3d.voxels import Voxels
+from mlops_assets.whole_files import whole_file
 
 #: Part of the version of stored voxels; raised whenever voxels or their files become different ones.
 VOXEL_FORMAT = "hard-voxels-1"
@@ -31,22 +31,15 @@ def write_voxels(path: Path, voxels: Voxels) -> None:
     """
     places = voxels.features.shape[1]
     used = np.arange(places) < voxels.points_per_voxel[:, None]
-    beside = path.with_name(f".{path.name}.part")
-    try:
-        with beside.open("wb") as stream:
-            np.savez(
-                stream,
-                points=voxels.features[used],
-                coordinates=voxels.coordinates,
-                points_per_voxel=voxels.points_per_voxel,
-                points_in_range=np.int64(voxels.points_in_range),
-                max_points=np.int64(places),
-            )
-        beside.replace(path)
-    except OSError:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
-        raise
+    with whole_file(path) as beside, beside.open("wb") as stream:
+        np.savez(
+            stream,
+            points=voxels.features[used],
+            coordinates=voxels.coordinates,
+            points_per_voxel=voxels.points_per_voxel,
+            points_in_range=np.int64(voxels.points_in_range),
+            max_points=np.int64(places),
+        )
 
 
 def read_voxels(path: Path) -> Voxels:

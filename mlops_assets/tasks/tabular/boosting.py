@@ -19,7 +19,8 @@ from pydantic import JsonValue
 from mlops_assets.errors import IntegrityError
 from mlops_assets.tasks.tabular.graph import GraphBuilder, Tree, add_tree_ensemble
 from mlops_assets.tasks.tabular.measures import loss_name
-from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, replace_file, shares
+from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, shares
+from mlops_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -106,7 +107,7 @@ class Boosting:
 
     def write(self, folder: Path) -> None:
         """See ``NativeModel``."""
-        replace_file(folder / FILE, self.booster.save_model)
+        write_whole(folder / FILE, self.booster.save_raw("ubj"), durable=True)
 
     @classmethod
     def read(cls, folder: Path, classes: int) -> Boosting:

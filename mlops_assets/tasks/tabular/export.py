@@ -21,7 +21,8 @@ from mlops_assets.tasks.tabular.evaluation import check_belongs
 from mlops_assets.tasks.tabular.feature_folder import FeatureFolder
 from mlops_assets.tasks.tabular.graph import ML_DOMAIN, GraphBuilder
 from mlops_assets.tasks.tabular.labels import add_label, labels_from_probabilities
-from mlops_assets.tasks.tabular.native_model import NativeModel, read_model, replace_file
+from mlops_assets.tasks.tabular.native_model import NativeModel, read_model
+from mlops_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,9 +67,9 @@ def export(dataset: Path, features: Path, model: Path, request: TrainingRequest,
     )
     examples = make_examples(raw, expected, folder.inputs, card.classes)
     out.mkdir(parents=True, exist_ok=True)
-    _write(out / "examples.json", examples.model_dump_json(indent=2).encode())
-    _write(out / "signature.json", signature.model_dump_json(indent=2).encode())
-    _write(out / "model.onnx", content)
+    write_whole(out / "examples.json", examples.model_dump_json(indent=2))
+    write_whole(out / "signature.json", signature.model_dump_json(indent=2))
+    write_whole(out / "model.onnx", content)
     return ExportSummary(signature=signature, rows_compared=len(x), labels_equal=True, largest_difference=difference)
 
 
@@ -221,10 +222,3 @@ def _json(value: Any, field: InputField) -> JsonValue:
 def _shortest(value: np.float32) -> float:
     """The number with the fewest digits that reads back as the same float32."""
     return float(str(value))
-
-
-def _write(path: Path, content: bytes) -> None:
-    def fill(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    replace_file(path, fill)

@@ -31,6 +31,7 @@ from mlops_assets.tasks.tabular.feature_graph import build_graph
 from mlops_assets.tasks.tabular.fitting import TrainingSplit, fit_features, select_features, transform
 from mlops_assets.tasks.tabular.roles import assign_roles
 from mlops_assets.tasks.tabular.splits import SplitFile, read_answers
+from mlops_assets.whole_files import whole_file, write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -77,7 +78,7 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
     graph = build_graph(fitted.features, fitted.inputs)
     names = tuple(entry.name for entry in fitted.features.entries)
     digest = hashlib.sha256(graph + canonical_json([names, classes]))
-    _write(out / FEATURE_GRAPH, graph)
+    write_whole(out / FEATURE_GRAPH, graph)
     for name, split in splits.items():
         matrix = transform(split, fitted if name == "train" else replace(fitted, folds=None))
         for array in (matrix, answers[name]):
@@ -94,9 +95,9 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
         train_rows=train.file.rows,
         dataset_digest=prepared.digest,
     )
-    _write(out / INPUTS, TypeAdapter(tuple[InputField, ...]).dump_json(fitted.inputs, indent=1))
-    _write(out / DEFINITION_DOCUMENT, definition_document(definition, fitted.inputs, request.language).encode())
-    _write(out / DEFINITION, definition.model_dump_json(indent=1).encode())
+    write_whole(out / INPUTS, TypeAdapter(tuple[InputField, ...]).dump_json(fitted.inputs, indent=1))
+    write_whole(out / DEFINITION_DOCUMENT, definition_document(definition, fitted.inputs, request.language))
+    write_whole(out / DEFINITION, definition.model_dump_json(indent=1))
     summary = FeatureSummary(
         feature_names=names,
         rows={name: split.rows for name, split in splits.items()},
@@ -106,20 +107,12 @@ def prepare_features(dataset: Path, request: TrainingRequest, out: Path) -> Feat
         digest=digest.hexdigest(),
         warnings=tuple(roles.warnings),
     )
-    _write(out / SUMMARY, summary.model_dump_json(indent=1).encode())
+    write_whole(out / SUMMARY, summary.model_dump_json(indent=1))
     return summary
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def _write_arrays(path: Path, **arrays: Array) -> None:
     import numpy as np
 
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as stream:
+    with whole_file(path) as beside, beside.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
-    temporary.replace(path)

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 from mlops_assets.request.vocabulary import Language
 from mlops_assets.tasks.lettering import Lettering, lettering_for
 from mlops_assets.tasks.tabular.measures import Measures, loss_name
-from mlops_assets.tasks.tabular.native_model import ModelCard, replace_file
+from mlops_assets.tasks.tabular.native_model import ModelCard
 from mlops_assets.tasks.tabular.words import WORDS
+from mlops_assets.whole_files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -124,7 +125,8 @@ def _save(path: Path, draw: Callable[[Axes, Evaluated], None], shown: Evaluated,
     FigureCanvasAgg(figure)
     draw(figure.add_subplot(), shown)
     # no software version in the file: equal results give equal bytes
-    replace_file(path, lambda target: figure.savefig(target, dpi=DOTS_PER_INCH, metadata={"Software": None}))
+    with whole_file(path) as beside:
+        figure.savefig(beside, dpi=DOTS_PER_INCH, format="png", metadata={"Software": None})
 
 
 def _confusion(axes: Axes, shown: Evaluated) -> None:

@@ -22,7 +22,8 @@ from pydantic import JsonValue
 from mlops_assets.errors import IntegrityError
 from mlops_assets.tasks.tabular.graph import GraphBuilder, Tree, add_tree_ensemble
 from mlops_assets.tasks.tabular.measures import loss_name, loss_of
-from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, replace_file, shares
+from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, shares
+from mlops_assets.whole_files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -79,7 +80,8 @@ class Forest:
 
     def write(self, folder: Path) -> None:
         """See ``NativeModel``."""
-        replace_file(folder / FILE, lambda path: _skops().dump(self.estimator, path))
+        with whole_file(folder / FILE, durable=True) as path:
+            _skops().dump(self.estimator, path)
 
     @classmethod
     def read(cls, folder: Path, classes: int) -> Forest:

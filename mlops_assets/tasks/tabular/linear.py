@@ -18,7 +18,8 @@ from pydantic import JsonValue
 from mlops_assets.errors import DataRejected, IntegrityError
 from mlops_assets.tasks.tabular.graph import GraphBuilder
 from mlops_assets.tasks.tabular.measures import loss_name, loss_of
-from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, replace_file, shares
+from mlops_assets.tasks.tabular.native_model import Fitted, Progress, TrainingData, shares
+from mlops_assets.whole_files import whole_file
 
 if TYPE_CHECKING:
     import numpy as np
@@ -83,7 +84,8 @@ class Linear:
         import numpy as np
 
         arrays = {"coefficients": self.coefficients, "intercept": self.intercept, "scale": self.scale, "present": self.present}
-        replace_file(folder / FILE, lambda path: np.savez(path, allow_pickle=False, **arrays))
+        with whole_file(folder / FILE, durable=True) as path, path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **arrays)
 
     @classmethod
     def read(cls, folder: Path, classes: int) -> Linear:

@@ -11,7 +11,6 @@ The models themselves are in ``forest``, ``boosting`` and ``linear``.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from pydantic import Field, JsonValue, ValidationError
 from mlops_assets.errors import IntegrityError
 from mlops_assets.request.schema import Frozen
 from mlops_assets.request.vocabulary import TaskType
+from mlops_assets.whole_files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,23 +104,11 @@ Progress = Callable[[int, int, Mapping[str, float]], None]
 """Called with steps done, steps in all, and the latest metrics."""
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a temporary neighbour of ``path``, then move it there: nobody ever sees half a file."""
-    temporary = path.with_name(f".{path.name}.part{path.suffix}")
-    try:
-        write(temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def write_model(folder: Path, model: NativeModel, card: ModelCard) -> None:
     """Write the native file, then the card that makes the folder complete."""
     folder.mkdir(parents=True, exist_ok=True)
     model.write(folder)
-    replace_file(folder / CARD, lambda path: _write_text(path, card.model_dump_json(indent=2)))
+    write_whole(folder / CARD, card.model_dump_json(indent=2), durable=True)
 
 
 def _write_text(path: Path, text: str) -> None:

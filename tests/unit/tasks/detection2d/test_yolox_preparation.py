@@ -10,7 +10,7 @@ from generated_frames import SPLIT, asked, prepared_frames, relisted
 
 from mlops_assets.errors import DataRejected, NotFound, UserError
 from mlops_assets.tasks.detection2d.image_folder import ImageFolder
-from mlops_assets.tasks.detection2d.preparation import link, policy_of, prepare
+from mlops_assets.tasks.detection2d.preparation import policy_of, prepare
 
 
 @pytest.fixture(scope="module")
@@ -105,13 +105,3 @@ def test_settings_out_of_range_are_told_before_the_training(dataset: Path, tmp_p
         prepare(dataset, asked(size=(100, 100)), tmp_path / "f")
     with pytest.raises(UserError, match="exceed epochs"):
         prepare(dataset, asked({"epochs": 2, "warmup_epochs": 5}), tmp_path / "f")
-
-
-def test_linking_replaces_what_an_interrupted_call_left(tmp_path: Path) -> None:
-    (tmp_path / "source").write_bytes(b"new")
-    (tmp_path / "target").write_bytes(b"old")
-    (tmp_path / ".target.part").write_bytes(b"half")
-    for _ in range(2):
-        link(tmp_path / "source", tmp_path / "target")
-        assert (tmp_path / "target").read_bytes() == b"new"
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["source", "target"]

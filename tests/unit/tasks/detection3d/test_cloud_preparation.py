@@ -14,7 +14,7 @@ from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures, spread
 from mlops_assets.tasks.detection3d.kitti_clouds import in_view
 from mlops_assets.tasks.detection3d.object_sampling import read_database
-from mlops_assets.tasks.detection3d.preparation import link, prepare
+from mlops_assets.tasks.detection3d.preparation import prepare
 from tests.unit.tasks.detection3d.cloud_worlds import request, write_dataset
 
 IDS = {"train": range(6), "validation": range(6, 8), "test": range(8, 11)}
@@ -143,14 +143,6 @@ def test_an_image_that_is_not_there_is_taken_from_the_calibration(dataset: Path,
     width, height = folder.image_size("000009")
     assert abs(width - 414) < 20
     assert abs(height - 125) < 20
-
-
-def test_linking_again_leaves_one_file(tmp_path: Path) -> None:
-    (tmp_path / "cloud.bin").write_bytes(b"points")
-    for _ in range(2):
-        link(tmp_path / "cloud.bin", tmp_path / "features" / "cloud.bin")
-    assert [path.name for path in (tmp_path / "features").iterdir()] == ["cloud.bin"]
-    assert (tmp_path / "features" / "cloud.bin").read_bytes() == b"points"
 
 
 def test_frames_are_picked_evenly() -> None:
