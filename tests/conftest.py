@@ -1,4 +1,4 @@
-"""What every test shares: the real data where it is at hand, and installations in temporary folders."""
+"""What every test shares: the real data where it is at hand, installations in temporary folders, stand-ins of channels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from resources.platform import Platform
 from resources.settings import Settings
 from tests.standins.github import Exchange, GitHubStandIn
 from tests.standins.github.contract import Contract
+from tests.standins.pagerduty import PagerDutyEvents
+from tests.standins.slack import SlackWebhook
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -34,6 +36,18 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setenv("MLOPS_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return Platform(Settings(home=home))
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackWebhook]:
+    with SlackWebhook() as service:
+        yield service
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[PagerDutyEvents]:
+    with PagerDutyEvents() as service:
+        yield service
 
 
 @dataclass
