@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import cpu_model
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -299,13 +300,6 @@ def frame(image: Path | None, cloud: Path | None) -> tuple[bytes, bytes]:
         png = buffer.getvalue()
     points = read_bin(cloud) if cloud else made.cloud  # type: ignore[union-attr]
     return png, points.astype("<f4").tobytes()
-
-
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    known = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in known.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

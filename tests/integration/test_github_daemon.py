@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from daemon_process import Daemon
 from front_door import ACCOUNT, REPOSITORY, register_customers, settings_for, tell
-from test_daemon import ROOT
+from installation import ROOT
 
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.request.draft import IssueDraft, draft_issue
