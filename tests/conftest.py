@@ -1,4 +1,4 @@
-"""What every test shares: the real data where it is at hand, installations in temporary folders, stand-ins of channels."""
+"""What every test shares: the real data where it is at hand, installations in temporary folders, stand-ins of services."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from resources.settings import Settings
 from tests.standins.github import Exchange, GitHubStandIn
 from tests.standins.github.contract import Contract
 from tests.standins.pagerduty import PagerDutyEvents
+from tests.standins.s3 import KEYS, s3_with
 from tests.standins.slack import SlackWebhook
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,15 @@ def slack() -> Iterator[SlackWebhook]:
 def pagerduty() -> Iterator[PagerDutyEvents]:
     with PagerDutyEvents() as service:
         yield service
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 whose only bucket is the empty ``mlops``; its keys are those of this process."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with s3_with("mlops") as endpoint:
+        yield endpoint
 
 
 @dataclass

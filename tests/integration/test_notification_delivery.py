@@ -257,27 +257,14 @@ def test_the_address_of_a_webhook_is_in_no_output_error_log_or_stored_object(
     assert not [text for text in seen if SECRET in text]
 
 
-def test_the_outbox_keeps_its_promises_on_s3(tmp_path: Path, slack: SlackWebhook, monkeypatch: pytest.MonkeyPatch) -> None:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        endpoint = f"http://{host}:{port}"
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="mlops")
-        given = Settings(slack_webhook_url=slack.url)  # type: ignore[arg-type]
-        store = ObjectStore("s3://mlops/x", tmp_path / "cache", s3_endpoint=endpoint)
-        box = Outbox(store, Notifier(given, lambda: Platform(given).tracker), tmp_path / "locks")
-        slack.faults = [Fault("500")]
-        for _ in range(2):
-            box.enqueue(told(), ["slack", "email"])
-        assert len(box.deliver().held_up) == 1
-        assert len(box.deliver(now=datetime.now(UTC) + timedelta(minutes=1)).delivered) == 1
-        assert box.deliver().waiting == 0 and len(slack.messages) == 1
-        assert {one.channel: one.state for one in box.settlements()} == {"slack": "delivered", "email": "not_configured"}
-    finally:
-        server.stop()
+def test_the_outbox_keeps_its_promises_on_s3(tmp_path: Path, slack: SlackWebhook, s3: str) -> None:
+    given = Settings(slack_webhook_url=slack.url)  # type: ignore[arg-type]
+    store = ObjectStore("s3://mlops/x", tmp_path / "cache", s3_endpoint=s3)
+    box = Outbox(store, Notifier(given, lambda: Platform(given).tracker), tmp_path / "locks")
+    slack.faults = [Fault("500")]
+    for _ in range(2):
+        box.enqueue(told(), ["slack", "email"])
+    assert len(box.deliver().held_up) == 1
+    assert len(box.deliver(now=datetime.now(UTC) + timedelta(minutes=1)).delivered) == 1
+    assert box.deliver().waiting == 0 and len(slack.messages) == 1
+    assert {one.channel: one.state for one in box.settlements()} == {"slack": "delivered", "email": "not_configured"}
