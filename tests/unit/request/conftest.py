@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from mlops_assets.data.dataset import CatalogueEntry, Column, DatasetVersion
 from mlops_assets.tasks.interface import Algorithm, Hyperparameter
+from tests.shared_data import SHARED, at_hand
 
 ROOT = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared"))
 
 RANDOM_FOREST = Algorithm(
     "random_forest",
@@ -53,10 +52,7 @@ def example():
     """Reads one of the user's example bodies."""
 
     def read(name: str) -> str:
-        path = SHARED / "spec" / "examples" / name
-        if not path.is_file():
-            pytest.skip(f"the user's example {name} is not here: set MLOPS_SHARED_DATA to the shared folder")
-        return path.read_text(encoding="utf-8")
+        return at_hand("spec", "examples", name).read_text(encoding="utf-8")
 
     return read
 
