@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Prepared, silent
+from prepared_features import Prepared, silent
 
 from mlops_assets.tasks.tabular import TabularTask
 from tests.shared_data import at_hand
