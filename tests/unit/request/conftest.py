@@ -8,7 +8,7 @@ import pytest
 
 from mlops_assets.data.dataset import CatalogueEntry, Column, DatasetVersion
 from mlops_assets.tasks.interface import Algorithm, Hyperparameter
-from tests.shared_data import SHARED, at_hand
+from tests.shared_data import at_hand
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -39,12 +39,9 @@ XGBOOST = Algorithm(
 LINEAR = Algorithm("linear_regression", "Linear Regression", "supervised", ("regression",), ())
 OFFERED = (RANDOM_FOREST, XGBOOST, LINEAR)
 
+#: The user's own example bodies, by name; they are not part of the project.
+EXAMPLES = ("random_forest_full.yaml", "xgboost_short.yaml", "yolox_kitti.yaml", "yolox_kitti_short.yaml", "vad_ppo_carla.yaml")
 MINIMAL = "dataset_id: breast-cancer\nalgorithm: random_forest\ntask_type: classification\n"
-
-
-def examples() -> dict[str, Path]:
-    """The user's own example bodies, by name; empty where the shared data is absent."""
-    return {p.name: p for p in sorted((SHARED / "spec" / "examples").glob("*.yaml"))}
 
 
 @pytest.fixture
