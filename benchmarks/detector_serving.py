@@ -38,6 +38,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from machine import cpu_model
 from PIL import Image
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -183,12 +184,13 @@ def yolox(folder: Path, variant: str, size: tuple[int, int], content: bytes, can
 
 
 def yolox_steps(package: Path, threads: int) -> Callable[[bytes], list[float]]:
-    """What the server does with one image, as a function from its bytes to the milliseconds of each step."""
+    """What the server does with one image, as a function from its bytes to the clock [s] before, between and after the steps."""
     signature = Signature.model_validate_json((package / "signature.json").read_bytes())
     reader = ImageReader(signature, {"model.onnx": (package / "model.onnx").read_bytes()}, "v1.0.0")
     session = session_of((package / "model.onnx").read_bytes(), "model.onnx", threads=threads)
 
     def steps(content: bytes) -> list[float]:
+        """Pixels, network input, graph, boxes, drift quantities, each between two marks."""
         marks = [time.perf_counter()]
         image = decode_image(content, 0, "image")
         marks.append(time.perf_counter())
@@ -236,13 +238,14 @@ def pillars(folder: Path, preset: str, content: bytes, candidates: int) -> tuple
 
 
 def pillar_steps(package: Path, threads: int) -> Callable[[bytes], list[float]]:
-    """What the server does with one cloud, as a function from its bytes to the milliseconds of each step."""
+    """What the server does with one cloud, as a function from its bytes to the clock [s] before, between and after the steps."""
     signature = Signature.model_validate_json((package / "signature.json").read_bytes())
     graphs = {path.name: path.read_bytes() for path in package.glob("*.onnx")}
     reader = CloudReader(signature, graphs, "v1.0.0")
     detector = OnnxPillars(graphs[PILLAR_GRAPH], graphs["model.onnx"], reader.settings, threads=threads)
 
     def steps(content: bytes) -> list[float]:
+        """Clouds, pillars, graphs, boxes, drift quantities, each between two marks."""
         marks = [time.perf_counter()]
         cloud = decode_cloud(content, 0, "points")
         marks.append(time.perf_counter())
@@ -299,13 +302,6 @@ def frame(image: Path | None, cloud: Path | None) -> tuple[bytes, bytes]:
         png = buffer.getvalue()
     points = read_bin(cloud) if cloud else made.cloud  # type: ignore[union-attr]
     return png, points.astype("<f4").tobytes()
-
-
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    known = Path("/proc/cpuinfo")
-    names = [line.partition(":")[2].strip() for line in known.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def main() -> None:

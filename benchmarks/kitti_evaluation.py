@@ -24,6 +24,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from machine import cpu_model
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "kitti_evaluation.json"
 PEER_SECONDS = (0.8, 1.0)
@@ -128,7 +130,7 @@ def main() -> None:
         "what": "2D, BEV, 3D AP and AOS, R40 and R11, three classes and difficulties; two tables of minimum overlaps unless said",
         "command": f"python benchmarks/kitti_evaluation.py --reference FOLDER --rounds {given.rounds}",
         "machine": {
-            "processor": processor(),
+            "processor": cpu_model(),
             "cores": os.cpu_count(),
             "platform": platform.platform(),
             "python": platform.python_version(),
@@ -147,12 +149,6 @@ def main() -> None:
     print(json.dumps({"median seconds": median, "first call with import and reading": cold, "peer": result["peer"]}, indent=2))
     if measured["largest_difference_to_devkit_percent_points"] > 1e-9:
         raise SystemExit("the numbers are not the devkit's")
-
-
-def processor() -> str:
-    """The processor's name as the operating system tells it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
 
 
 if __name__ == "__main__":

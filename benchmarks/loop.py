@@ -19,18 +19,10 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from machine import cpu_model
+
 HERE = Path(__file__).resolve().parent
 LIBRARIES = ("dagster", "mlflow", "scikit-learn", "onnxruntime", "granian", "duckdb")
-
-
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def seconds_of(command: list[str], environment: dict[str, str], folder: Path) -> float:

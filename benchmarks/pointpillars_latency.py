@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from machine import cpu_model
 from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -36,18 +36,9 @@ from mlops_assets.tasks.detection3d.pillar_inference import OnnxPillars, RawOutp
 from mlops_assets.tasks.detection3d.pillar_settings import PRESETS  # noqa: E402
 from mlops_assets.tasks.detection3d.pointpillars import build_pointpillars, parameter_count  # noqa: E402
 
-CPU_INFO = Path("/proc/cpuinfo")
 RESULTS = REPOSITORY / "benchmarks" / "results" / "pointpillars_latency.json"
 BUDGETS = {"detection_ms": 30.0, "end_to_end_ms": 100.0}
 STEPS = ("read", "voxels", "pillar_graph", "scatter_and_backbone", "decode_and_suppress")
-
-
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    for line in CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 @dataclass

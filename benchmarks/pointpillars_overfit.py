@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from machine import cpu_model
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
@@ -40,18 +41,9 @@ from mlops_assets.tasks.detection3d.pillar_settings import pillar_settings  # no
 from mlops_assets.tasks.detection3d.pillar_training import train_pointpillars  # noqa: E402
 from mlops_assets.tasks.detection3d.pointpillars import parameter_count  # noqa: E402
 
-CPU_INFO = Path("/proc/cpuinfo")
 RESULTS = REPOSITORY / "benchmarks" / "results" / "pointpillars_overfit.json"
 FRAMES = ("000000", "000001", "000002")
 TARGET = 0.9
-
-
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    for line in CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def average_precision(copy: KittiCopy, found: dict[str, KittiObjects]) -> dict[str, float]:

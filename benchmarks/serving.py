@@ -25,9 +25,10 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from machine import cpu_model, installed
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "benchmarks" / "results" / "serving.json"
@@ -125,6 +126,7 @@ def serve_peer(package: Path, port: int) -> None:
         return {"status": "healthy"}
 
     async def invocations(request: Request) -> Response:
+        """Nothing is validated: a row without a field is an error 500."""
         rows = orjson.loads(await request.body())["rows"]
         feeds = {name: np.array([[row[name]] for row in rows], dtype=np.float32) for name in names}
         labels, probabilities = session.run(["label", "probabilities"], feeds)
@@ -259,23 +261,6 @@ def measure(port: int, seconds: float, rows_file: Path) -> dict[str, float]:
     return result
 
 
-def processor() -> str:
-    """The processor's name as the operating system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def installed(name: str) -> str | None:
-    """The version of an installed distribution; None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def compare(rounds: int, seconds: float, out: Path) -> None:
     """Alternate the two servers and write the medians."""
     load_before = round(os.getloadavg()[0], 2)
@@ -314,7 +299,7 @@ def compare(rounds: int, seconds: float, out: Path) -> None:
         "what": "POST /invocations, one row of 30 numbers, XGBoost 100 trees; ours with validation and metrics, the peer bare",
         "command": f"python benchmarks/serving.py --rounds {rounds} --seconds {seconds:g}",
         "machine": {
-            "processor": processor(),
+            "processor": cpu_model(),
             "cores": os.cpu_count(),
             "platform": platform.platform(),
             "python": platform.python_version(),

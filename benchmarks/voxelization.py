@@ -23,13 +23,13 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numba
 import numpy as np
+from machine import cpu_model, installed
 from numpy.typing import NDArray
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -244,21 +244,6 @@ def ratios(milliseconds: dict[str, float], ours_name: str) -> dict[str, float]:
     return {name: round(taken / mine, 2) for name, taken in milliseconds.items() if not name.startswith("ours")}
 
 
-def processor() -> str:
-    """The processor's name as the operating system tells it."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.is_file() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
-
-
-def installed(name: str) -> str | None:
-    """The version of an installed distribution; None where it is not installed."""
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
 def main() -> None:
     """Measure and write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -293,7 +278,7 @@ def main() -> None:
         "command": f"python benchmarks/voxelization.py --rounds {given.rounds}" + (" --cloud 000002.bin" if given.cloud else ""),
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {
-            "processor": processor(),
+            "processor": cpu_model(),
             "cores": os.cpu_count(),
             "platform": platform.platform(),
             "python": platform.python_version(),

@@ -1,8 +1,7 @@
-"""What every test shares: the real data where it is at hand, and installations in temporary folders."""
+"""What every test shares: the real data where it is at hand, installations in temporary folders, stand-ins of services."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,19 +11,21 @@ import pytest
 from resources.github_access import USER_AGENT
 from resources.platform import Platform
 from resources.settings import Settings
+from tests.shared_data import SHARED, at_hand
 from tests.standins.github import Exchange, GitHubStandIn
 from tests.standins.github.contract import Contract
+from tests.standins.pagerduty import PagerDutyEvents
+from tests.standins.s3 import KEYS, s3_with
+from tests.standins.slack import SlackWebhook
 
 ROOT = Path(__file__).resolve().parents[1]
+API_DESCRIPTION = SHARED / "data" / "github" / "github-openapi-subset.json"
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Folder of the real data sets and examples, which are not part of the project."""
-    folder = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared"))
-    if not folder.is_dir():
-        pytest.skip(f"real data is not at hand: {folder} does not exist (set MLOPS_SHARED_DATA)")
-    return folder
+    return at_hand()
 
 
 @pytest.fixture
@@ -34,6 +35,27 @@ def platform(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Platform:
     monkeypatch.setenv("MLOPS_HOME", str(home))
     monkeypatch.chdir(tmp_path)
     return Platform(Settings(home=home))
+
+
+@pytest.fixture
+def slack() -> Iterator[SlackWebhook]:
+    with SlackWebhook() as service:
+        yield service
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[PagerDutyEvents]:
+    with PagerDutyEvents() as service:
+        yield service
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of an S3 whose only bucket is the empty ``mlops``; its keys are those of this process."""
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    with s3_with("mlops") as endpoint:
+        yield endpoint
 
 
 @dataclass
@@ -53,11 +75,10 @@ class ClientRequests:
 @pytest.fixture(scope="session", autouse=True)
 def client_requests() -> Iterator[ClientRequests | None]:
     """Watches every stand-in of GitHub that a test of this process starts; None where the description is not at hand."""
-    described = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared")) / "data/github/github-openapi-subset.json"
-    if not described.is_file():
+    if not API_DESCRIPTION.is_file():
         yield None
         return
-    watching = ClientRequests(Contract(described))
+    watching = ClientRequests(Contract(API_DESCRIPTION))
     GitHubStandIn.watchers.append(watching)
     yield watching
     GitHubStandIn.watchers.remove(watching)

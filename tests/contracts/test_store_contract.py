@@ -10,29 +10,20 @@ import pytest
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
 from resources.store import ObjectStore
+from tests.standins.s3 import KEYS, s3_with
 
 
 @pytest.fixture(scope="module")
 def s3_server() -> Iterator[str]:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    boto3.client(
-        "s3", endpoint_url=endpoint, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-    ).create_bucket(Bucket="mlops")
-    yield endpoint
-    server.stop()
+    with s3_with("mlops") as endpoint:
+        yield endpoint
 
 
 @pytest.fixture(params=["file", "s3"])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     if request.param == "file":
         return ObjectStore((tmp_path / "a store").as_uri(), tmp_path / "cache")
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}.items():
+    for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     endpoint = request.getfixturevalue("s3_server")
     return ObjectStore(f"s3://mlops/{tmp_path.name}", tmp_path / "cache", s3_endpoint=endpoint)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 import psutil
-from installation import unmeasured
-from test_daemon import ROOT, end, free_port
+from installation import ROOT, unmeasured
+from loopback import free_port, until
 
 from jobs.instance import instance_folder
 from resources.settings import Settings
@@ -50,7 +50,7 @@ class Daemon:
         """Start it and wait until its web server answers."""
         port = free_port()
         self._start([sys.executable, "-m", "jobs", "ui", "--port", str(port)], self.environment)
-        self.until("the web server", lambda: _answers(port))
+        self.until("the web server", lambda: answers(port))
 
     def start_alone(self) -> None:
         """Start the daemon and its code server without a web server, which takes less time."""
@@ -86,18 +86,29 @@ class Daemon:
 
     def until(self, what: str, found: Callable[[], ValueT | None], seconds: float = 60.0) -> ValueT:
         """Wait for something to be found."""
-        latest = time.monotonic() + seconds
-        while time.monotonic() < latest:
-            value = found()
-            if value:
-                return value
-            time.sleep(0.1)
-        raise AssertionError(f"{what} did not happen within {seconds:g} s:\n{self.log.read_text()[-6000:]}")
+        return until(what, found, self.log, seconds)
 
 
-def _answers(port: int) -> bool:
+def answers(port: int) -> bool:
+    """Whether the web server of ``mlops ui`` is there."""
     try:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2):
             return True
     except OSError:
         return False
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """As Ctrl-C does; then whatever of it is left, by process id."""
+    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGINT)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(15)
+    _, left = psutil.wait_procs(family, timeout=5)
+    for one in left:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
+    if process.poll() is None:
+        process.kill()
+        process.wait()

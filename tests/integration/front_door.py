@@ -15,11 +15,10 @@ from dagster._core.storage.tags import RUN_KEY_TAG
 
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
-from mlops_assets.partitions import MODEL_LINES
 from resources.platform import Platform
-from resources.runs import PROCESS_TAG, this_process
 from resources.settings import Settings
 from sensors.issues import Cursor, after_run, read_issues
+from tests.requested_runs import execute
 from tests.standins.github import GitHubStandIn
 
 REPOSITORY = "acme/models"
@@ -89,16 +88,8 @@ class FrontDoor:
 
     def run(self, request: RunRequest) -> None:
         """Execute a run that was asked for, and let the sensors hear of its end."""
-        self.instance.add_dynamic_partitions(MODEL_LINES, [str(request.partition_key)])
-        result = defs.resolve_job_def(str(request.job_name)).execute_in_process(
-            instance=self.instance,
-            partition_key=request.partition_key,
-            raise_on_error=False,
-            resources={"platform": self.platform},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**request.tags, RUN_KEY_TAG: str(request.run_key), PROCESS_TAG: this_process()},
-        )
-        after_run(self.platform, self.instance, result.run_id)
+        run_id = execute(request, self.platform, self.instance, **{RUN_KEY_TAG: str(request.run_key)})
+        after_run(self.platform, self.instance, run_id)
 
     def rest(self) -> None:
         """Tick and run until two ticks in a row ask for nothing, and nothing is left on the docket but what waits."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -14,11 +13,8 @@ import psutil
 import pytest
 
 from mlops_assets.errors import ComputeInterrupted
-from mlops_assets.request.schema import TrainingRequest
 from resources.compute import LocalCompute, TrainingJob
-
-ROOT = Path(__file__).resolve().parents[2]
-DRILL = ROOT / "tests" / "plugins" / "training_drill"
+from tests.drill import DRILL_PATH, drill_request
 
 SUPERVISOR = """
 import sys
@@ -34,21 +30,11 @@ LocalCompute(work).train(job, lambda fraction, text, metrics: print(text, flush=
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingJob:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{DRILL}")
+    monkeypatch.setenv("PYTHONPATH", DRILL_PATH)
     features = tmp_path / "features"
     features.mkdir()
     (features / "train.csv").write_text("1\n2\n")
-    request = TrainingRequest.model_validate(
-        {
-            "model_id": "drill-line",
-            "dataset": {"dataset_id": "rows"},
-            "learning_type": "supervised",
-            "task_type": "classification",
-            "algorithm": "drill",
-            "hyperparameters": {"rounds": 5, "pause": 0.1},
-        }
-    )
-    return TrainingJob("train-kill", "drill", features, request)
+    return TrainingJob("train-kill", "drill", features, drill_request(rounds=5, pause=0.1))
 
 
 def children_training() -> list[psutil.Process]:

@@ -1,39 +1,26 @@
 """Training inside a real Dagster step: events, metadata and progress arrive."""
 
-import os
 from pathlib import Path
 
 import pytest
 from dagster import AssetExecutionContext, DagsterInstance, MaterializeResult, asset, materialize
 
-from mlops_assets.request.schema import TrainingRequest
 from resources.compute import LocalCompute, TrainingJob
 from resources.pipes import train_with_pipes
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.drill import DRILL_PATH, drill_request
 
 
 @pytest.mark.parametrize("trainings", [1, 2])
 def test_a_step_shows_what_the_training_process_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainings: int) -> None:
-    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'plugins' / 'training_drill'}")
+    monkeypatch.setenv("PYTHONPATH", DRILL_PATH)
     features = tmp_path / "features"
     features.mkdir()
     (features / "train.csv").write_text("1\n2\n3\n")
-    request = TrainingRequest.model_validate(
-        {
-            "model_id": "drill-line",
-            "dataset": {"dataset_id": "rows"},
-            "learning_type": "supervised",
-            "task_type": "classification",
-            "algorithm": "drill",
-            "hyperparameters": {"rounds": 3},
-        }
-    )
     heard: list[str] = []
 
     @asset
     def model(context: AssetExecutionContext) -> MaterializeResult[str]:
-        job = TrainingJob("train-pipes", "drill", features, request)
+        job = TrainingJob("train-pipes", "drill", features, drill_request(rounds=3))
         outcome = train_with_pipes(context, LocalCompute(tmp_path / "work"), job, lambda _f, text, _m: heard.append(text))
         return MaterializeResult(value=str(outcome.model), metadata={"seconds": outcome.seconds})
 

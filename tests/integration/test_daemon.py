@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psutil
 import pytest
+from daemon_process import answers, end
 from dagster import DagsterInstance, DagsterRun, RunsFilter
-from installation import unmeasured
+from installation import ROOT, unmeasured
+from loopback import free_port, until
 
 from jobs.instance import open_instance
 from resources.artifacts import TRAINING_TAG
@@ -30,7 +28,6 @@ from resources.tracker import Issue
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
-ROOT = Path(__file__).resolve().parents[2]
 LINE = ("training_request", "plan", "dataset", "features", "model", "evaluation")
 REST = ("approved_model", "operator_request", "package", "endpoint")
 ValueT = TypeVar("ValueT")
@@ -58,13 +55,7 @@ class Installation:
         return self.platform.tracker.issue(number)
 
     def until(self, what: str, found: Callable[[], ValueT | None], seconds: float = 60.0) -> ValueT:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            value = found()
-            if value:
-                return value
-            time.sleep(0.25)
-        raise AssertionError(f"{what} did not happen within {seconds:g} s:\n{self.log.read_text()[-6000:]}")
+        return until(what, found, self.log, seconds)
 
     def runs(self, job: str, training_id: str) -> list[DagsterRun]:
         return list(self.instance.get_runs(RunsFilter(job_name=job, tags={TRAINING_TAG: training_id})))
@@ -124,28 +115,6 @@ class Installation:
         return len(data["sensorOrError"]["sensorState"]["ticks"])
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def end(process: subprocess.Popen[bytes]) -> None:
-    """As Ctrl-C does; then whatever of it is left, by process id."""
-    family = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGINT)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(15)
-    _, left = psutil.wait_procs(family, timeout=5)
-    for one in left:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            one.kill()
-    if process.poll() is None:
-        process.kill()
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def mlops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """`mlops ui` as a person starts it, with an invalid issue already waiting."""
@@ -163,20 +132,12 @@ def mlops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     try:
         with open_instance(home) as instance:  # at the same moment as the servers, as a command typed early would
             installation = Installation(platform, instance, port, log)
-            installation.until("the web server", lambda: _answers(port))
+            installation.until("the web server", lambda: answers(port))
             yield installation
     finally:
         end(process)
         for served in platform.endpoints.list():
             platform.endpoints.stop(served.name)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/server_info", timeout=2):
-            return True
-    except OSError:
-        return False
 
 
 @pytest.fixture(scope="module")

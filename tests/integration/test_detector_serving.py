@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 sys.path.insert(0, str(Path(__file__).parent))
 import fabricated
 import fabricated_detectors as detectors
-from test_serving_http import Client, Reply, free_port, samples, start, wait_healthy
+from loopback import Reply
+from serving_process import Client, samples, served
 
 pytestmark = [pytest.mark.service]
 PNG, BIN = {"content-type": "image/png"}, {"content-type": "application/octet-stream"}
@@ -29,19 +29,8 @@ PNG, BIN = {"content-type": "image/png"}, {"content-type": "application/octet-st
 
 @pytest.fixture(scope="module")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    yield from served(detectors.image_package(tmp_path_factory.mktemp("street") / "package"))
-
-
-def served(package: Path) -> Iterator[Client]:
-    port, log = free_port(), package.parent / "log"
-    process = start(package, port, log)
-    try:
-        client = Client(port)
-        wait_healthy(client, process, log)
+    with served(detectors.image_package(tmp_path_factory.mktemp("street") / "package")) as client:
         yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
 
 
 def post(client: Client, body: bytes, headers: dict[str, str] = PNG) -> Reply:
@@ -100,7 +89,7 @@ def test_more_requests_than_may_wait_are_told_to_come_back_and_nobody_fails(stre
 
 
 def test_a_cloud_over_http(tmp_path: Path) -> None:
-    for client in served(detectors.cloud_package(tmp_path / "package")):
+    with served(detectors.cloud_package(tmp_path / "package")) as client:
         reply = post(client, detectors.cloud((6.0, 2.0)).tobytes(), BIN)
         assert reply.json["predictions"][0]["boxes"][0]["center"] == [6.0, 2.0, -1.0]
         nan = post(client, b"\0\0\xc0\x7f" * 4, BIN)

@@ -7,7 +7,6 @@ shape over generated customers. GitHub is the stand-in, spoken to by PyGithub ov
 from __future__ import annotations
 
 import json
-import os
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ from typing import Any
 import pytest
 from daemon_process import Daemon
 from front_door import ACCOUNT, REPOSITORY, register_customers, settings_for, tell
-from test_daemon import ROOT
 
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.request.draft import IssueDraft, draft_issue
 from resources.closing import example_rows
 from resources.platform import Platform
+from tests.shared_data import SHARED
 from tests.standins.github import Exchange, GitHubStandIn
 
 pytestmark = [pytest.mark.slow, pytest.mark.service]
@@ -96,12 +95,11 @@ class Thread:
 
 def example(platform: Platform, folder: Path) -> tuple[IssueDraft, str]:
     """The issue, its dataset registered, and the share of the rarer class as the thread shows it."""
-    shared = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared"))
-    table = shared / "data" / "tabular" / "telco_churn" / "data.csv"
+    table = SHARED / "data" / "tabular" / "telco_churn" / "data.csv"
     if table.is_file():
         entry = CatalogueEntry(dataset_id=DATASET, source=str(table), target="Churn", positive_class="Yes")
         platform.catalogue.add(entry)
-        text = (shared / "spec" / "examples" / "random_forest_full.yaml").read_text(encoding="utf-8")
+        text = (SHARED / "spec" / "examples" / "random_forest_full.yaml").read_text(encoding="utf-8")
         return draft_issue(text, name="random_forest_full"), "26.5"
     register_customers(platform, folder, DATASET, rows=3000)
     return draft_issue(GENERATED, name="generated"), "12"

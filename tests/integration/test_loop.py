@@ -23,6 +23,7 @@ from mlops_assets.reports.record import TrainingRecord
 from mlops_assets.reports.report import history_files
 from resources.history import HistoryRepository
 from resources.platform import Platform
+from tests.shared_data import at_hand
 
 pytestmark = [pytest.mark.service]
 
@@ -428,11 +429,9 @@ def test_a_mistaken_variable_is_the_persons_mistake(mlops: Installation, variabl
 )
 @pytest.mark.slow
 def test_real_tables_reach_what_their_example_issue_asks_for(
-    mlops: Installation, shared: Path, name: str, folder: str, target: str, positive: str, example: str, floor: float
+    mlops: Installation, name: str, folder: str, target: str, positive: str, example: str, floor: float
 ) -> None:
-    source = shared / "data" / "tabular" / folder / "data.csv"
-    if not source.is_file():
-        pytest.skip(f"{source} is not at hand (set MLOPS_SHARED_DATA)")
+    source = at_hand("data", "tabular", folder, "data.csv")
     mlops.run("dataset", "add", name, source, "--target", target, "--positive", positive)
     number = mlops.json("submit", EXAMPLES / example)["issue"]
     record = TrainingRecord.model_validate(mlops.json("run", str(number)))

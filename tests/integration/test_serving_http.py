@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -21,82 +16,16 @@ from mlops_assets.serving.limits import MAX_BODY_BYTES, MAX_ROWS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import fabricated
+from loopback import Reply, free_port, wait_healthy
+from serving_process import JSON, Client, samples, served, start
 
 pytestmark = [pytest.mark.service]
-JSON = {"content-type": "application/json"}
-REPOSITORY = Path(__file__).parents[2]
-
-
-class Reply(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def problem(self) -> Any:
-        return self.json["error"]["problems"][0]
-
-
-class Client:
-    """Requests on one kept connection each."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def __call__(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **options: Any) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        try:
-            connection.request(method, path, body, headers or {}, **options)
-            reply = connection.getresponse()
-            return Reply(reply.status, {k.lower(): v for k, v in reply.getheaders()}, reply.read())
-        finally:
-            connection.close()
-
-    def predict(self, document: Any) -> Reply:
-        return self("POST", "/invocations", json.dumps(document).encode(), JSON)
-
-
-def start(package: Path, port: int, log: Path, *more: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "mlops_assets.serving", "--package", str(package), "--port", str(port), *more]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
-    with log.open("ab") as output:
-        return subprocess.Popen(command, stdout=output, stderr=output, env=environment)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_healthy(client: Client, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 15
-    while True:
-        try:
-            if client("GET", "/ping").status == 200:
-                return
-        except OSError:
-            pass
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("http")
-    port, log = free_port(), folder / "log"
-    process = start(fabricated.package(folder / "package"), port, log)
-    try:
-        client = Client(port)
-        wait_healthy(client, process, log)
+    with served(fabricated.package(tmp_path_factory.mktemp("http") / "package")) as client:
         yield client
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0
 
 
 def test_rows_one_row_and_csv_are_answered_alike(client: Client) -> None:
@@ -198,14 +127,6 @@ def test_ping_docs_and_openapi_describe_the_model(client: Client) -> None:
     assert (head.status, head.body) == (200, b"")
 
 
-def samples(client: Client) -> dict[str, float]:
-    from prometheus_client.parser import text_string_to_metric_families
-
-    families = text_string_to_metric_families(client("GET", "/metrics").body.decode())
-    found = [sample for family in families for sample in family.samples]
-    return {sample.name + json.dumps(sample.labels, sort_keys=True, ensure_ascii=False): sample.value for sample in found}
-
-
 def test_metrics_count_requests_rows_classes_and_latency(client: Client) -> None:
     before = samples(client)
     client.predict({"rows": fabricated.ROWS})
@@ -241,7 +162,7 @@ def test_sigterm_ends_it_while_a_connection_is_kept_open(tmp_path: Path) -> None
     port, log = free_port(), tmp_path / "log"
     process = start(fabricated.regression_package(tmp_path / "package"), port, log)
     client = Client(port)
-    wait_healthy(client, process, log)
+    wait_healthy(port, "/ping", process, log)
     with socket.create_connection(("127.0.0.1", port)) as kept:
         kept.sendall(b"GET /ping HTTP/1.1\r\nhost: x\r\n\r\n")
         kept.recv(1000)

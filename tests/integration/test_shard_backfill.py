@@ -5,17 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeVar
 
 import pytest
+from daemon_process import end
 from dagster import AssetCheckKey, AssetKey, DagsterInstance
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 from dagster._core.storage.tags import BACKFILL_ID_TAG, PARTITION_NAME_TAG
-from installation import unmeasured
-from test_daemon import ROOT, end
+from installation import ROOT, unmeasured
+from loopback import until
 
 from jobs.frame_jobs import FRAME_ASSETS
 from jobs.instance import instance_folder, open_instance
@@ -28,7 +28,6 @@ from tests.streets import cut_off, generated, registered
 pytestmark = [pytest.mark.slow, pytest.mark.service]
 
 BACKFILL = "shards-of-streets"
-ValueT = TypeVar("ValueT")
 
 
 @pytest.fixture
@@ -49,16 +48,6 @@ def daemon(platform: Platform, tmp_path: Path) -> Iterator[Path]:
         )  # fmt: skip
     yield log
     end(process)
-
-
-def until(log: Path, what: str, found: Callable[[], ValueT | None], seconds: float = 120.0) -> ValueT:
-    latest = time.monotonic() + seconds
-    while time.monotonic() < latest:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.25)
-    raise AssertionError(f"{what} did not happen within {seconds:g} s:\n{log.read_text()[-4000:]}")
 
 
 def begin(instance: DagsterInstance, keys: list[str]) -> None:
@@ -94,9 +83,9 @@ def test_a_backfill_makes_every_shard_and_names_the_damaged_file_of_one(
     keys = list(ShardKeys(platform.store).keys(registered(platform, source, shard_frames=2)))
     log: Path = request.getfixturevalue("daemon")
     with open_instance(platform.home) as instance:
-        until(log, "the sensor", lambda: set(instance.get_dynamic_partitions(KITTI_SHARDS)) == set(keys))
+        until("the sensor", lambda: set(instance.get_dynamic_partitions(KITTI_SHARDS)) == set(keys), log, 120)
         begin(instance, keys)
-        assert until(log, "the backfill", lambda: ended(instance)) == BulkActionStatus.COMPLETED_SUCCESS
+        assert until("the backfill", lambda: ended(instance), log, 120) == BulkActionStatus.COMPLETED_SUCCESS
         runs = instance.get_runs()
         assert sorted(run.tags[PARTITION_NAME_TAG] for run in runs) == keys, "one run a shard, all its assets in it"
         assert {run.tags[BACKFILL_ID_TAG] for run in runs} == {BACKFILL}

@@ -1,135 +1,31 @@
-"""`mlops webhook` over HTTP: a real process, GitHub's own payloads and signatures, and what a hostile network sends."""
+"""`mlops webhook` over HTTP: GitHub's own payloads and signatures, and what a hostile network sends; one process for all."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import http.client
 import json
-import os
-import resource
-import signal
 import socket
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
-import psutil
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from loopback import free_port
+from webhook_process import FORM, JSON, REPOSITORY, Server, environment_of, headers_of, payload, signed, start
 
 from mlops_assets.serving.refusal import InputRefused
-from resources.inbox import Delivery, Inbox
+from resources.inbox import Delivery
 from resources.webhook import MAX_BODY_BYTES, read_delivery, signature_holds
 
 pytestmark = [pytest.mark.service]
-ROOT = Path(__file__).resolve().parents[2]
-SECRET = "It's a Secret to Everybody"
-REPOSITORY = "Codertocat/Hello-World"
-JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-
-
-class Reply(NamedTuple):
-    status: int
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def problem(self) -> Any:
-        return self.json["error"]["problems"][0]
-
-
-def signed(body: bytes, secret: str = SECRET) -> str:
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def headers_of(body: bytes, event: str, delivery: str | None = None, **more: str | None) -> dict[str, str]:
-    headers = {
-        "X-GitHub-Event": event,
-        "X-GitHub-Delivery": delivery or str(uuid.uuid4()),
-        "X-Hub-Signature-256": signed(body),
-        "Content-Type": JSON,
-    }
-    changed = {**headers, **{name.replace("_", "-"): value for name, value in more.items()}}
-    return {name: value for name, value in changed.items() if value is not None}
-
-
-def payload(number: int = 1, **more: Any) -> bytes:
-    content = {"action": "opened", "issue": {"number": number}, "repository": {"full_name": REPOSITORY}, **more}
-    return json.dumps(content).encode()
-
-
-@dataclass
-class Server:
-    """One `mlops webhook` process over one home."""
-
-    home: Path
-    port: int
-    process: subprocess.Popen[bytes]
-    log: Path
-
-    @property
-    def inbox(self) -> Inbox:
-        return Inbox(self.home / "webhook" / "inbox.db")
-
-    def ask(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, **options: Any) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=15)
-        try:
-            connection.request(method, path, body, headers or {}, **options)
-            reply = connection.getresponse()
-            return Reply(reply.status, reply.read())
-        finally:
-            connection.close()
-
-    def deliver(self, body: bytes, event: str = "issues", delivery: str | None = None, **headers: str | None) -> Reply:
-        return self.ask("POST", "/webhook", body, headers_of(body, event, delivery, **headers))
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(how)
-        return self.process.wait(timeout=10)
-
-
-def environment_of(home: Path, **more: str) -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("MLOPS_")}
-    ours = {"MLOPS_HOME": str(home), "MLOPS_TRACKER": "github", "MLOPS_GITHUB_REPOSITORY": REPOSITORY}
-    return {**clean, "PYTHONPATH": str(ROOT), **ours, "MLOPS_WEBHOOK_SECRET": SECRET, **more}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start(home: Path, port: int, command: list[str] | None = None) -> Server:
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "log"
-    command = command or ["-m", "jobs", "webhook", "--port", str(port)]
-    with log.open("ab") as output:
-        process = subprocess.Popen([sys.executable, *command], stdout=output, stderr=output, env=environment_of(home), cwd=home)
-    server = Server(home, port, process, log)
-    deadline = time.monotonic() + 15
-    while True:
-        try:
-            if server.ask("GET", "/healthz").status == 200:
-                return server
-        except OSError:
-            pass
-        assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
@@ -137,9 +33,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     started = start(tmp_path_factory.mktemp("webhook"), free_port())
     yield started
     assert started.stop() == 0, started.log.read_text()
-
-
-# --- signatures -----------------------------------------------------------------------------------------------------------
 
 
 def vectors(folder: Path) -> list[dict[str, Any]]:
@@ -218,9 +111,6 @@ def test_bytes_in_a_header_that_are_no_text_are_refused(server: Server) -> None:
             connection.sendall(b"POST /webhook HTTP/1.1\r\nhost: x\r\n" + wrong + head + length + BODY)
             assert connection.recv(100).split(b" ")[1] in (b"400", b"401", b"415"), name
     assert server.ask("GET", "/healthz").status == 200
-
-
-# --- what is answered -------------------------------------------------------------------------------------------------------
 
 
 def test_a_form_is_read_as_the_json_in_its_payload(server: Server) -> None:
@@ -305,7 +195,8 @@ def test_a_signed_body_that_is_no_payload_is_refused(server: Server, body: bytes
 
 def test_other_paths_and_methods_are_told_what_there_is(server: Server) -> None:
     assert server.ask("GET", "/healthz").json["status"] == "healthy"
-    assert server.ask("HEAD", "/healthz") == Reply(200, b"")
+    head = server.ask("HEAD", "/healthz")
+    assert (head.status, head.body) == (200, b"")
     assert server.ask("GET", "/webhook").status == 405
     assert server.ask("POST", "/healthz").status == 405
     assert server.ask("GET", "/../etc/passwd").status == 404
@@ -361,9 +252,6 @@ def test_any_json_is_a_delivery_of_this_repository_or_refused(value: Any, event:
     assert found is None or (named and (found.issue_number is not None) is (event != "push"))
 
 
-# --- once, durably, quickly -------------------------------------------------------------------------------------------------
-
-
 def test_twenty_threads_with_one_delivery_id_leave_one_row(server: Server) -> None:
     delivery, body = str(uuid.uuid4()), payload(77)
     with ThreadPoolExecutor(20) as threads:
@@ -371,98 +259,6 @@ def test_twenty_threads_with_one_delivery_id_leave_one_row(server: Server) -> No
     assert sorted(r.json["status"] for r in replies) == ["known"] * 19 + ["stored"]
     assert server.deliver(payload(78), "issues", delivery.upper()).json["status"] == "known"
     assert [d.issue_number for d in server.inbox.pending(1000) if d.delivery_id == delivery] == [77]
-
-
-def test_every_answered_delivery_is_in_the_inbox_after_kill_9(tmp_path: Path) -> None:
-    answered: set[str] = set()
-    home, sent = tmp_path / "home", 0
-    for number in range(3):
-        server = start(home, free_port())
-        ending = threading.Event()
-
-        def keep_sending(server: Server = server, ending: threading.Event = ending) -> int:
-            count = 0
-            while not ending.is_set():
-                delivery = str(uuid.uuid4())
-                count += 1
-                try:
-                    reply = server.deliver(payload(count), "issues", delivery)
-                except (OSError, http.client.HTTPException):
-                    return count
-                assert reply.status == 202
-                answered.add(delivery)
-            return count
-
-        with ThreadPoolExecutor(4) as threads:
-            senders = [threads.submit(keep_sending) for _ in range(4)]
-            time.sleep(0.15 + 0.1 * number)
-            server.stop(signal.SIGKILL)
-            ending.set()
-            sent += sum(sender.result() for sender in senders)
-    stored = {d.delivery_id for d in server.inbox.pending(100_000)}
-    assert len(answered) > 30 and answered <= stored
-    assert len(stored) <= sent
-
-
-def test_a_full_disk_and_a_locked_inbox_answer_503_and_the_delivery_can_come_again(tmp_path: Path) -> None:
-    import sqlite3
-
-    server = start(tmp_path / "home", free_port())
-    try:
-        assert server.deliver(payload(1)).status == 202
-        process = psutil.Process(server.process.pid)
-        unlimited = process.rlimit(resource.RLIMIT_FSIZE)
-        delivery, body = str(uuid.uuid4()), payload(2, padding="x" * 200_000)
-        process.rlimit(resource.RLIMIT_FSIZE, (64 * 1024, unlimited[1]))
-        full = server.deliver(body, "issues", delivery)
-        assert (full.status, full.problem["code"]) == (503, "inbox")
-        process.rlimit(resource.RLIMIT_FSIZE, unlimited)
-        assert server.deliver(body, "issues", delivery).json["status"] == "stored"
-
-        other = sqlite3.connect(server.home / "webhook" / "inbox.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        delivery = str(uuid.uuid4())
-        began = time.monotonic()
-        locked = server.deliver(payload(3), "issues", delivery)
-        assert locked.status == 503 and time.monotonic() - began < 8
-        other.execute("ROLLBACK")
-        other.close()
-        assert server.deliver(payload(3), "issues", delivery).json["status"] == "stored"
-        assert sorted(server.inbox.changed_issues()[0]) == [1, 2, 3]
-    finally:
-        assert server.stop() == 0, server.log.read_text()
-
-
-SLOW = (
-    "import sys, pathlib\nfrom resources.inbox import Inbox\nfrom resources.webhook import Receiver, serve\n"
-    "receiver = Receiver(Inbox(pathlib.Path(sys.argv[1])), sys.argv[2], sys.argv[3], body_seconds=0.4)\n"
-    "serve(receiver, '127.0.0.1', int(sys.argv[4]), header_seconds=0.4)\n"
-)
-
-
-def test_slow_senders_are_cut_off_and_hold_up_nobody(tmp_path: Path) -> None:
-    home, port = tmp_path / "home", free_port()
-    server = start(home, port, ["-c", SLOW, str(home / "webhook" / "inbox.db"), SECRET, REPOSITORY, str(port)])
-    try:
-        slow = []
-        for number in range(60):
-            connection = socket.create_connection(("127.0.0.1", port), timeout=10)
-            head = "".join(f"{k}: {v}\r\n" for k, v in headers_of(BODY, "issues").items())
-            begun = f"POST /webhook HTTP/1.1\r\nhost: x\r\n{head}content-length: {len(BODY)}\r\n\r\n" if number % 2 else "POST /w"
-            connection.sendall(begun.encode() + (BODY[:5] if number % 2 else b""))
-            slow.append(connection)
-        began = time.monotonic()
-        assert server.deliver(payload(9)).status == 202
-        assert time.monotonic() - began < 1
-        answers = [connection.recv(100) for connection in slow]
-        assert time.monotonic() - began < 5
-        assert all(b" 408 " in answer for answer in answers[1::2])
-        assert all(answer == b"" or b" 408 " in answer or b" 400 " in answer for answer in answers[::2])
-        for connection in slow:
-            connection.close()
-        assert server.inbox.changed_issues()[0] == {9}
-    finally:
-        server.stop(signal.SIGTERM)
 
 
 def test_senders_who_announce_much_are_bounded_and_do_not_keep_usual_deliveries_out(server: Server) -> None:
@@ -491,44 +287,8 @@ def test_an_answer_with_its_durable_commit_takes_less_than_50_ms(server: Server)
     assert statistics.median(seconds) < 0.05, "benchmarks/webhook.py measures the tail, on a machine with nothing else to do"
 
 
-# --- starting and ending ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changed", "field"),
-    [
-        ({"MLOPS_WEBHOOK_SECRET": ""}, "MLOPS_WEBHOOK_SECRET"),
-        ({"MLOPS_WEBHOOK_SECRET": None}, "MLOPS_WEBHOOK_SECRET"),
-        ({"MLOPS_GITHUB_REPOSITORY": None}, "MLOPS_GITHUB_REPOSITORY"),
-        ({"MLOPS_TRACKER": "folder"}, "MLOPS_TRACKER"),
-    ],
-)
-def test_it_does_not_start_without_what_it_needs_and_says_what_that_is(
-    tmp_path: Path, changed: dict[str, str | None], field: str
-) -> None:
-    environment = {**environment_of(tmp_path), **{k: v for k, v in changed.items() if v is not None}}
-    for name in (name for name, value in changed.items() if value is None):
-        del environment[name]
-    command = [sys.executable, "-m", "jobs", "webhook", "--port", str(free_port())]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=20, check=False)
-    assert done.returncode == 2
-    assert f"field: {field}" in done.stderr and SECRET not in done.stdout + done.stderr
-    assert not (tmp_path / "webhook").exists()
-
-
 def test_a_taken_port_is_told(server: Server, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "jobs", "webhook", "--port", str(server.port)]
     environment = environment_of(tmp_path)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=20, check=False)
     assert done.returncode == 2 and "--port" in done.stderr
-
-
-def test_sigterm_ends_it_well_while_a_connection_is_kept_open(tmp_path: Path) -> None:
-    server = start(tmp_path / "home", free_port())
-    with socket.create_connection(("127.0.0.1", server.port)) as kept:
-        kept.sendall(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
-        kept.recv(1000)
-        assert server.deliver(payload(4)).status == 202
-        assert server.stop() == 0
-    assert server.inbox.changed_issues()[0] == {4}
-    assert SECRET not in server.log.read_text()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from abc import ABC, abstractmethod
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -26,7 +27,7 @@ class Fault(NamedTuple):
     body: bytes = b""
 
 
-class HttpService:
+class HttpService(ABC):
     """One POST endpoint on loopback. `faults` are used up one a request, oldest first."""
 
     path = "/"
@@ -74,9 +75,9 @@ class HttpService:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}{self.path}"
 
+    @abstractmethod
     def take(self, content: Any) -> Reply:
         """Judge and keep one request."""
-        raise NotImplementedError
 
     def _answer(self, path: str, body: bytes, fault: Fault | None) -> Reply | None:
         if fault is not None and not fault.after:

@@ -22,7 +22,9 @@ class SmtpService:
     """`mails` are the messages taken, by whom and over what. `answers` are used up one a message, at the end
     of its data; `drop` ends the connection instead."""
 
-    def __init__(self, security: Literal["starttls", "tls", "none"], certificates: Path, *, auth: bool = True) -> None:
+    def __init__(
+        self, security: Literal["starttls", "tls", "none"], certificates: Path | None = None, *, auth: bool = True
+    ) -> None:
         self.mails: list[EmailMessage] = []
         self.recipients: list[tuple[str, ...]] = []
         self.answers: list[str] = []
@@ -30,6 +32,7 @@ class SmtpService:
         self.was_encrypted: list[bool] = []
         context = None
         if security != "none":
+            assert certificates is not None, "TLS needs a certificate: see make_certificates"
             context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             context.load_cert_chain(certificates / "server.pem", certificates / "server.key")
         self._loop = asyncio.new_event_loop()

@@ -20,7 +20,6 @@ from dagster._core.utils import make_new_run_id
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.definitions import defs
 from mlops_assets.errors import MlopsError
-from mlops_assets.partitions import MODEL_LINES
 from resources import platform as doors
 from resources.approvals import ASKED_AGAIN_AFTER
 from resources.board import ProgressEvent
@@ -28,6 +27,7 @@ from resources.platform import Platform
 from resources.runs import PROCESS_TAG, this_process
 from resources.settings import Settings
 from sensors.issues import after_run, read_issues
+from tests.requested_runs import execute
 from tests.standins.github import GitHubStandIn
 from tests.threads.expectations import EXPECTATIONS, check_always
 from tests.threads.receiver import SECRET, Receiver
@@ -232,17 +232,9 @@ class Replay:
 
     def _execute(self, request: RunRequest) -> None:
         self.runs[str(request.job_name)] += 1
-        self.instance.add_dynamic_partitions(MODEL_LINES, [str(request.partition_key)])
-        result = defs.resolve_job_def(str(request.job_name)).execute_in_process(
-            instance=self.instance,
-            partition_key=request.partition_key,
-            raise_on_error=False,
-            resources={"platform": self.platform},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
-            tags={**request.tags, PROCESS_TAG: this_process()},
-        )
+        run_id = execute(request, self.platform, self.instance)
         try:
-            after_run(self.platform, self.instance, result.run_id)
+            after_run(self.platform, self.instance, run_id)
         except MlopsError as error:  # Dagster notes it as the sensor's failure and does not call it for this run again
             logging.getLogger(__name__).warning("after a run: %s", error)
 

@@ -104,6 +104,7 @@ def draw_precision_recall(
     say = WORDS[letters.language]
 
     def draw(axes: Axes) -> None:
+        """At each recall the best precision at any larger one, as average precision counts it; a dot where ``threshold`` cuts."""
         for number, (curve, average) in enumerate(zip(curves, average_precisions, strict=True)):
             if not curve.objects:
                 continue
@@ -154,6 +155,7 @@ def draw_confusion_matrix(
     share[-1] = 0.0
 
     def draw(axes: Axes) -> None:
+        """A shade is the share of the label's row; the row of background has none, and a dash where nobody can count."""
         from matplotlib.colors import LinearSegmentedColormap
 
         shades = LinearSegmentedColormap.from_list("shares", ["#f8fafc", "#bfdbfe", "#2563eb", "#1e3a8a"])
@@ -198,6 +200,7 @@ def draw_confidence(
     say = WORDS[letters.language]
 
     def draw(axes: Axes) -> None:
+        """Right and wrong ones stand on each other; counts on a scale that is linear up to ten."""
         edges = np.linspace(0, 1, BINS + 1)
         axes.hist(
             [right, wrong], bins=edges.tolist(), stacked=True, color=[PALETTE[0], "#cbd5e1"], edgecolor=GROUND, linewidth=0.6,

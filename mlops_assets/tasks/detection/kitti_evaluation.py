@@ -159,6 +159,7 @@ def _curves(
 
 def _numbers(curve: KittiCurve) -> tuple[KittiNumber, KittiNumber]:
     def number(positions: RecallPositions, values: Sequence[float]) -> KittiNumber:
+        """In percent, summed exactly, so that the order of the positions changes no digit."""
         return KittiNumber(
             class_name=curve.class_name,
             metric=curve.metric,

@@ -97,6 +97,7 @@ def birds_eye_view(
     shown = _shown(points, forward, left)
 
     def draw(axes: Axes) -> None:
+        """x runs up; y, which grows to the left, is the horizontal axis turned round."""
         ramp = LinearSegmentedColormap.from_list("height", [LOW, HIGH])
         cloud = axes.scatter(
             shown[:, 1], shown[:, 0], c=shown[:, 2], cmap=ramp, vmin=-2.0, vmax=1.0, s=0.7, marker="o", linewidths=0
@@ -139,6 +140,7 @@ def image_with_boxes(
     words = WORDS[letters.language]
 
     def draw(axes: Axes) -> None:
+        """Detections come last and lie on top; a class without a line before the camera is not in the legend either."""
         axes.imshow(image, interpolation="antialiased")
         for boxes, detected in ((labels, False), (detections, True)):
             for name, rows in _by_class(boxes):
@@ -169,6 +171,7 @@ def points_per_voxel(occupancy: VoxelOccupancy, *, language: Language = "en") ->
     counts = np.array(occupancy.voxels_by_points)
 
     def draw(axes: Axes) -> None:
+        """Bar k is the voxels of k points; the room on the right is for the text on the last one."""
         places = np.arange(1, len(counts) + 1)
         axes.bar(places[:-1], counts[:-1], width=0.84, color="#2563eb")
         axes.bar(places[-1:], counts[-1:], width=0.84, color="#ea580c")

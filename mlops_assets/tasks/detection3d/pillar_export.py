@@ -152,6 +152,7 @@ class _Graph:
         return made
 
     def convolution(self, image: str, layer: NormalisedConvolution) -> str:
+        """Normalisation is folded in: its scale into the weights, its shift into the bias; the name of what comes out of ReLU."""
         scale, shift = _folded(layer.norm)
         convolution = layer.convolution
         size, stride, padding = (_along_both(pair) for pair in (convolution.kernel_size, convolution.stride, convolution.padding))
@@ -168,6 +169,8 @@ class _Graph:
         return self.add("Relu", [made])
 
     def model(self, name: str, inputs: _Shapes, outputs: _Shapes) -> onnx.ModelProto:
+        """The finished graph; the checker has gone through it, shapes included."""
+
         def tensors(shapes: _Shapes) -> list[onnx.ValueInfoProto]:
             return [helper.make_tensor_value_info(key, TensorProto.FLOAT, list(shape)) for key, shape in shapes.items()]
 

@@ -184,6 +184,7 @@ class _Run:
 
     @classmethod
     def begin(cls, frames: FrameSource, settings: PillarSettings, folder: Path, data_version: str) -> _Run:
+        """At the first step, or where the checkpoint in ``folder`` stands; one of other settings or data is refused."""
         folder.mkdir(parents=True, exist_ok=True)
         device = device_of(settings)
         precision = precision_of(settings, device)
@@ -219,6 +220,7 @@ class _Run:
         self.step, self.sums, self.curves = saved.step, list(saved.sums), {k: list(v) for k, v in saved.curves.items()}
 
     def save(self) -> None:
+        """All that the next step depends on: who continues from it ends with the weights of an uninterrupted training."""
         write_checkpoint(
             self.checkpoint,
             Checkpoint(

@@ -214,6 +214,7 @@ def _reporter(rounds: int, metric: str, classes: int, progress: Progress) -> Any
         last = time.perf_counter()
 
         def after_iteration(self, model: Any, epoch: int, evals_log: Mapping[str, Mapping[str, list[float]]]) -> bool:
+            """xgboost would end the training early at a True."""
             now = time.perf_counter()
             if epoch == 0 or epoch + 1 == rounds or now - self.last > 0.1:
                 self.last = now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
 from mlops_assets.data.ingest import ingest
 from mlops_assets.request.schema import DatasetRequest, Preprocessing, TrainingRequest
 from sim.tabular import simulate_customers
+from tests.shared_data import at_hand
 
 RequestFor = Callable[..., TrainingRequest]
 Register = Callable[..., tuple[Path, DatasetVersion]]
@@ -20,12 +20,8 @@ Register = Callable[..., tuple[Path, DatasetVersion]]
 
 @pytest.fixture(scope="session")
 def shared_tables() -> Path:
-    """The folder of real tables; skips where this checkout has none beside it."""
-    root = Path(os.environ.get("MLOPS_SHARED_DATA", Path(__file__).parents[4] / "shared"))
-    folder = root / "data" / "tabular"
-    if not folder.is_dir():
-        pytest.skip("the shared real tables are not on this machine")
-    return folder
+    """The folder of real tables."""
+    return at_hand("data", "tabular")
 
 
 @pytest.fixture

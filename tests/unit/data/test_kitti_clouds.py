@@ -168,6 +168,12 @@ def test_the_range_is_closed_below_and_open_above() -> None:
         PointRange((0, 0, 0), (0, 1, 1))
 
 
+def test_points_within_the_range_stay_whole_and_in_their_order() -> None:
+    kept = crop_to_range(CLOUD, PointRange((-20, -30, -40), (20, 30, 40)))
+    expected = [point for point in CLOUD.tolist() if abs(point[0]) < 20 and abs(point[1]) < 30 and abs(point[2]) < 40]
+    assert 0 < len(expected) < len(CLOUD) and kept.tolist() == expected
+
+
 def test_the_range_keeps_the_known_number_of_points_of_the_real_clouds(shared: Path) -> None:
     velodyne = shared / "data/kitti/object/training/velodyne"
     kept = [len(crop_to_range(read_bin(velodyne / f"{name}.bin"))) for name in ("000000", "000001", "000002")]

@@ -72,6 +72,14 @@ def test_points_come_back_from_the_camera_and_from_the_image(points: np.ndarray)
     assert np.allclose(CALIBRATION.from_image(pixels, depth), seen, atol=1e-8)
 
 
+def test_one_matrix_goes_from_the_lidar_to_pixels_as_both_steps_do() -> None:
+    points = np.random.default_rng(3).uniform((5, -10, -2), (60, 10, 2), (40, 3))
+    u, v, depth, one = CALIBRATION.lidar_to_image @ np.column_stack([points, np.ones(len(points))]).T
+    pixels, expected = CALIBRATION.to_image(CALIBRATION.to_camera(points))
+    assert np.allclose(np.stack([u, v], axis=1) / depth[:, None], pixels, atol=1e-6)
+    assert np.allclose(depth, expected, atol=1e-6) and np.allclose(one, 1)
+
+
 @given(boxes_strategy, st.floats(0.01, 0.99))
 @settings(max_examples=30, deadline=None)
 def test_a_box_holds_the_points_between_its_corners_and_none_beyond(boxes: np.ndarray, share: float) -> None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from mlops_assets.data.dataset import CatalogueEntry, Column, DatasetVersion
 from mlops_assets.tasks.interface import Algorithm, Hyperparameter
+from tests.shared_data import at_hand
 
 ROOT = Path(__file__).resolve().parents[3]
-SHARED = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared"))
 
 RANDOM_FOREST = Algorithm(
     "random_forest",
@@ -40,12 +39,9 @@ XGBOOST = Algorithm(
 LINEAR = Algorithm("linear_regression", "Linear Regression", "supervised", ("regression",), ())
 OFFERED = (RANDOM_FOREST, XGBOOST, LINEAR)
 
+#: The user's own example bodies, by name; they are not part of the project.
+EXAMPLES = ("random_forest_full.yaml", "xgboost_short.yaml", "yolox_kitti.yaml", "yolox_kitti_short.yaml", "vad_ppo_carla.yaml")
 MINIMAL = "dataset_id: breast-cancer\nalgorithm: random_forest\ntask_type: classification\n"
-
-
-def examples() -> dict[str, Path]:
-    """The user's own example bodies, by name; empty where the shared data is absent."""
-    return {p.name: p for p in sorted((SHARED / "spec" / "examples").glob("*.yaml"))}
 
 
 @pytest.fixture
@@ -53,10 +49,7 @@ def example():
     """Reads one of the user's example bodies."""
 
     def read(name: str) -> str:
-        path = SHARED / "spec" / "examples" / name
-        if not path.is_file():
-            pytest.skip(f"the user's example {name} is not here: set MLOPS_SHARED_DATA to the shared folder")
-        return path.read_text(encoding="utf-8")
+        return at_hand("spec", "examples", name).read_text(encoding="utf-8")
 
     return read
 

@@ -11,7 +11,8 @@ from functools import cache
 
 from hypothesis import strategies as st
 
-from tests.unit.request.conftest import MINIMAL, ROOT, SHARED
+from tests.shared_data import SHARED
+from tests.unit.request.conftest import MINIMAL, ROOT
 
 MARKER = "<!-- mlops:comment plan -->"
 

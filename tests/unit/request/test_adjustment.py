@@ -14,7 +14,7 @@ from mlops_assets.request.commands import Retry, parse_command
 from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.problems import PROBLEM_CODES
 from mlops_assets.request.schema import TrainingRequest
-from tests.unit.request.conftest import MINIMAL, OFFERED, examples
+from tests.unit.request.conftest import EXAMPLES, MINIMAL, OFFERED
 from tests.unit.request.hostile import FULL
 
 BODY = """\
@@ -209,7 +209,7 @@ def test_two_values_of_one_field_are_a_contradiction():
     assert [p.code for p in refused("/retry tags=x tags.a=b").problems] == ["conflict", "wrong_type"]
 
 
-@pytest.mark.parametrize("name", examples())
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_the_users_examples_change_nothing_by_nothing(example, name):
     request = parse_issue("x", example(name), offered=OFFERED)
     assert adjusted(request, {}, offered=OFFERED) == request

@@ -6,7 +6,7 @@ import pytest
 
 from mlops_assets.request.draft import draft_issue
 from mlops_assets.request.parser import parse_issue
-from tests.unit.request.conftest import OFFERED, ROOT
+from tests.unit.request.conftest import EXAMPLES, OFFERED, ROOT
 
 
 def parsed(text: str, name: str = "request"):
@@ -77,9 +77,7 @@ def test_ppo_reads_exponents_and_rewards(example):
 
 
 @pytest.mark.parametrize("end", ["\r\n", "\r"])
-@pytest.mark.parametrize(
-    "name", ["random_forest_full.yaml", "xgboost_short.yaml", "yolox_kitti.yaml", "yolox_kitti_short.yaml", "vad_ppo_carla.yaml"]
-)
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_line_ends_and_byte_order_mark_change_nothing(example, name, end):
     text = example(name)
     assert parse_issue("", "\ufeff" + text.replace("\n", end), offered=OFFERED) == parse_issue("", text, offered=OFFERED)

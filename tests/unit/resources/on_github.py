@@ -3,7 +3,6 @@ on it, time that passes only when somebody waits, and a server that answers what
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -11,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 from resources.github_client import GitHubClient
 from resources.github_tracker import GitHubTracker
 from resources.settings import Settings
-from tests.conftest import ROOT
+from tests.conftest import API_DESCRIPTION
 from tests.standins.github import GitHubStandIn
 from tests.standins.github.contract import Contract, Recorder
 
@@ -27,8 +25,7 @@ REPOSITORY = "acme/models"
 @cache
 def api_description() -> Contract | None:
     """GitHub's own description, where the real data is at hand."""
-    path = Path(os.environ.get("MLOPS_SHARED_DATA", ROOT.parent / "shared")) / "data/github/github-openapi-subset.json"
-    return Contract(path) if path.is_file() else None
+    return Contract(API_DESCRIPTION) if API_DESCRIPTION.is_file() else None
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -15,21 +14,7 @@ from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.serving.package import verify
 from resources.compute import LocalCompute, TrainingJob
 from resources.training_log import LogTail
-
-DRILL = Path(__file__).resolve().parents[2] / "plugins" / "training_drill"
-
-
-def request_for(**hyperparameters: object) -> TrainingRequest:
-    return TrainingRequest.model_validate(
-        {
-            "model_id": "drill-line",
-            "dataset": {"dataset_id": "rows"},
-            "learning_type": "supervised",
-            "task_type": "classification",
-            "algorithm": "drill",
-            "hyperparameters": hyperparameters,
-        }
-    )
+from tests.drill import DRILL_PATH, drill_request
 
 
 def unheard(*_: object) -> None:
@@ -38,7 +23,7 @@ def unheard(*_: object) -> None:
 
 @pytest.fixture(autouse=True)
 def drill_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([os.environ.get("PYTHONPATH", ""), str(DRILL)]))
+    monkeypatch.setenv("PYTHONPATH", DRILL_PATH)
 
 
 @pytest.fixture
@@ -50,7 +35,7 @@ def features(tmp_path: Path) -> Path:
 
 
 def job_for(features: Path, time_limit: float | None = 30.0, **hyperparameters: object) -> TrainingJob:
-    return TrainingJob("train-20261120-101500-ab12", "drill", features, request_for(**hyperparameters), time_limit=time_limit)
+    return TrainingJob("train-20261120-101500-ab12", "drill", features, drill_request(**hyperparameters), time_limit=time_limit)
 
 
 def test_training_gives_model_summary_log_and_live_progress(tmp_path: Path, features: Path) -> None:
@@ -84,7 +69,7 @@ def test_the_folder_has_the_shape_of_opt_ml(tmp_path: Path, features: Path) -> N
     assert json.loads((config / "resourceconfig.json").read_text())["hosts"] == ["algo-1"]
     assert (base / "input" / "data" / "features" / "train.csv").read_text() == "1\n2\n3\n"
     stored = (base / "input" / "data" / "request" / "request.json").read_bytes()
-    assert TrainingRequest.model_validate_json(stored) == request_for(rounds=2)
+    assert TrainingRequest.model_validate_json(stored) == drill_request(rounds=2)
     assert (base / "checkpoints").is_dir()
     assert not (base / "output" / "failure").exists()
 
@@ -171,7 +156,7 @@ def test_ending_a_forked_worker_does_not_end_the_training(tmp_path: Path, featur
 
 
 def test_an_unknown_task_is_named_with_those_installed(tmp_path: Path, features: Path) -> None:
-    job = TrainingJob("t-1", "no_such_task", features, request_for())
+    job = TrainingJob("t-1", "no_such_task", features, drill_request())
     with pytest.raises(ComputeError, match="no_such_task"):
         LocalCompute(tmp_path / "work").train(job, unheard)
 

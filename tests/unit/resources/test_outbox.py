@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,12 +21,6 @@ from tests.standins.http_service import Fault
 from tests.standins.slack import SlackWebhook
 
 START = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
-
-
-@pytest.fixture
-def slack() -> Iterator[SlackWebhook]:
-    with SlackWebhook() as service:
-        yield service
 
 
 @pytest.fixture

@@ -121,25 +121,13 @@ def test_what_has_no_such_shard_says_so(platform: Platform, world: Path) -> None
         platform.shards.frames(platform.catalogue.current("breast-cancer"), 0)
 
 
-def test_shards_live_in_s3_too(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    for name, value in {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(name, value)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        endpoint = "http://{}:{}".format(*server.get_host_and_port())
-        boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1").create_bucket(Bucket="frames")
-        platform = Platform(Settings(home=tmp_path / "home", store_url="s3://frames/mlops", s3_endpoint=endpoint))
-        version = add(platform, world)
-        folder, summary = platform.shards.frames(version, 0)
-        assert folder.is_relative_to(tmp_path / "home" / "cache") and len(summary.frames) == 5
-        assert form_of(version).name == "kitti" and platform.shards.known(version, 0) == summary
-        assert platform.store.exists(f"datasets/world/frames/{stored(platform)[0]}/training/velodyne/000004.bin")
-    finally:
-        server.stop()
+def test_shards_live_in_s3_too(world: Path, tmp_path: Path, s3: str) -> None:
+    platform = Platform(Settings(home=tmp_path / "home", store_url="s3://mlops/frames", s3_endpoint=s3))
+    version = add(platform, world)
+    folder, summary = platform.shards.frames(version, 0)
+    assert folder.is_relative_to(tmp_path / "home" / "cache") and len(summary.frames) == 5
+    assert form_of(version).name == "kitti" and platform.shards.known(version, 0) == summary
+    assert platform.store.exists(f"datasets/world/frames/{stored(platform)[0]}/training/velodyne/000004.bin")
 
 
 def test_all_frames_are_in_some_shard(platform: Platform, world: Path) -> None:

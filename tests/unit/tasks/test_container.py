@@ -13,28 +13,16 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.errors import ComputeError, IntegrityError
-from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.serving.package import MANIFEST, verify
 from mlops_assets.tasks.container import TrainingContainer, make_folders, write_configuration
 from mlops_assets.tasks.entrypoint import FailureFile, train
 from mlops_assets.tasks.interface import TrainSummary
-
-ROOT = Path(__file__).resolve().parents[3]
-DRILL = ROOT / "tests" / "plugins" / "training_drill"
+from tests.drill import DRILL, DRILL_PATH, drill_request
 
 
 def opt_ml(base: Path, **hyperparameters: object) -> TrainingContainer:
     """The folder as SageMaker mounts it for one training job."""
-    request = TrainingRequest.model_validate(
-        {
-            "model_id": "drill-line",
-            "dataset": {"dataset_id": "rows"},
-            "learning_type": "supervised",
-            "task_type": "classification",
-            "algorithm": "drill",
-            "hyperparameters": hyperparameters,
-        }
-    )
+    request = drill_request(**hyperparameters)
     container = TrainingContainer.at(base)
     make_folders(container)
     given = {**request.hyperparameters, "mlops_task": "drill", "mlops_training_id": "t-1"}
@@ -50,7 +38,7 @@ def start(base: Path, **variables: str) -> subprocess.Popen[str]:
         [sys.executable, "-m", "mlops_assets.tasks.entrypoint"],
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": f"{ROOT}{os.pathsep}{DRILL}",
+            "PYTHONPATH": DRILL_PATH,
             "SAGEMAKER_BASE_DIR": str(base),
             **variables,
         },

@@ -162,9 +162,10 @@ def test_perfect_detections_are_perfect_however_turned() -> None:
         key: replace(one.select(one.names != "DontCare"), scores=np.linspace(1, 0.5, int((one.names != "DontCare").sum())))
         for key, one in labels.items()
     }
-    for number in evaluate_kitti(labels, detections).numbers:
-        if number.class_name == "Car" and number.difficulty == "hard":
-            assert number.value == 100.0, number.convention
+    numbers = evaluate_kitti(labels, detections).numbers
+    hard = [number for number in numbers if (number.class_name, number.difficulty) == ("Car", "hard")]
+    assert {number.metric for number in hard} == {"bbox", "aos", "bev", "3d"}
+    assert {number.value for number in hard} == {100.0}, hard
 
 
 def test_few_objects_cannot_fill_the_curve_even_when_all_are_found() -> None:

@@ -13,6 +13,7 @@ from PIL import Image
 
 from mlops_assets.tasks.detection3d.figures import (
     CLASS_COLOURS,
+    OTHER_COLOUR,
     DrawnBoxes,
     birds_eye_view,
     image_with_boxes,
@@ -91,11 +92,14 @@ def test_what_is_behind_the_camera_is_left_out_and_what_reaches_behind_it_is_cut
     assert bool(len(places_of(picture, CLASS_COLOURS["Car"]))) == seen
 
 
-def test_any_class_name_can_be_drawn() -> None:
-    names = ["", "$x^2$", "a" * 300, "\u0000\ufffe", "<b>@all</b>", "乗用車"]
-    odd = DrawnBoxes(np.repeat(CAR_AHEAD_LEFT.boxes, len(names), axis=0), names)
-    pixels(birds_eye_view(NOTHING, odd, language="ja"))
-    pixels(image_with_boxes(np.zeros((50, 150, 3), np.uint8), odd, pinhole, odd))
+@pytest.mark.parametrize("name", ["", "$x^2$", "a" * 300, "\u0000\ufffe", "<b>@all</b>", "乗用車"])
+def test_a_box_of_any_class_name_is_drawn_and_told_in_the_legend(name: str) -> None:
+    odd = DrawnBoxes(np.array([[20.0, 6, 0, 4, 2, 1.5, 0.0]]), [name])
+    above = birds_eye_view(NOTHING, odd, language="ja")
+    ahead = image_with_boxes(np.zeros((100, 300, 3), np.uint8), odd, pinhole, odd)
+    for png in (above, ahead):
+        drawn = places_of(pixels(png), OTHER_COLOUR)[:, 0]
+        assert (drawn < 0.8).sum() > 20 and (drawn > 0.8).any(), "the box, and below the picture its line in the legend"
 
 
 def test_no_points_no_boxes_and_no_voxels_can_be_drawn() -> None:

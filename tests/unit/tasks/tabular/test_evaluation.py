@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Prepared, silent
+from prepared_features import Prepared, silent
 
 from mlops_assets.tasks.interface import EvaluationSummary
 from mlops_assets.tasks.tabular import TabularTask

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import Prepared, concatenation, silent
+from prepared_features import Prepared, concatenation, silent
 
 from mlops_assets.errors import IntegrityError
 from mlops_assets.serving.package import Examples

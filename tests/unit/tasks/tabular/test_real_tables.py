@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Prepared, silent
+from prepared_features import Prepared, silent
 
 from mlops_assets.tasks.tabular import TabularTask
+from tests.shared_data import at_hand
 
 TASK = TabularTask()
-SHARED = Path(os.environ.get("MLOPS_SHARED_DATA") or Path(__file__).resolve().parents[5] / "shared") / "data" / "tabular"
 
 
 def one_hot(name: str, target: str, positive: str | None) -> tuple[np.ndarray, np.ndarray]:
     import pandas as pd
 
-    source = SHARED / name / "data.csv"
-    if not source.is_file():
-        pytest.skip(f"{name} is not on this machine: set MLOPS_SHARED_DATA to the folder that holds data/tabular")
+    source = at_hand("data", "tabular", name, "data.csv")
     frame = pd.read_csv(source, skipinitialspace=True, na_values=["?", " ", ""]).drop(columns="customerID", errors="ignore")
     frame = frame.drop_duplicates()
     if "TotalCharges" in frame:

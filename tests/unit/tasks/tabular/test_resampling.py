@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Prepared, silent
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from prepared_features import Prepared, silent
 
 from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.request.schema import TrainingRequest

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Prepared, silent
+from prepared_features import Prepared, silent
 
 from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.tasks.tabular import TabularTask
