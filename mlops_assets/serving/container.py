@@ -72,8 +72,8 @@ _SERVED_SUFFIXES: Final = (".py", ".html", ".js")
 #: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
 _NOT_SERVED = frozenset(
     {
-        "client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "openapi_boxes.py", "openapi_rows.py",
-        "packaging.py", "switching.py", "versions.py",
+        "client.py", "container.py", "deployment.py", "inventory.py", "launch.py", "openapi.py", "openapi_boxes.py",
+        "openapi_rows.py", "packaging.py", "switching.py", "versions.py",
     }
 )  # fmt: skip
 
