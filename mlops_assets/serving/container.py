@@ -35,8 +35,8 @@ _SHARED_MODULES = (
     "serving/__init__.py",
 )
 _DETECTION = (
-    "tasks/detection/overlap.py", "tasks/detection/suppression.py", "serving/frames.py", "serving/example_boxes.py",
-    "serving/documentation_boxes.html", "serving/documentation_boxes.js",
+    "tasks/detection/overlap.py", "tasks/detection/suppression.py", "serving/frames.py", "serving/detectors.py",
+    "serving/example_boxes.py", "serving/documentation_boxes.html", "serving/documentation_boxes.js",
 )  # fmt: skip
 #: What only one kind of input needs, in ``serving`` and outside.
 _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {

@@ -332,13 +332,15 @@ def held(native: list[dict[str, Any]], own: list[dict[str, Any]], limit: int = 1
     example_boxes.hold_to_examples(
         Examples(rows=({"image": ""},), boxes=(tuple(native),)),
         lambda row, number: own,
-        numbers=lambda box: list(box["box"]),
-        tolerances=lambda boxes: np.full(boxes.shape, 0.5),
-        overlap=axis_aligned_iou,
-        score_threshold=0.3,
-        overlap_threshold=0.5,
-        limit=limit,
-        within_class=True,
+        example_boxes.Comparison(
+            numbers=lambda box: list(box["box"]),
+            tolerances=lambda boxes: np.full(boxes.shape, 0.5),
+            overlap=axis_aligned_iou,
+            score_threshold=0.3,
+            overlap_threshold=0.5,
+            limit=limit,
+            within_class=True,
+        ),
     )
 
 
