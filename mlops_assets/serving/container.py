@@ -73,7 +73,7 @@ _SERVED_SUFFIXES: Final = (".py", ".html", ".js")
 _NOT_SERVED = frozenset(
     {
         "client.py", "container.py", "deployment.py", "inventory.py", "launch.py", "openapi.py", "openapi_boxes.py",
-        "openapi_rows.py", "packaging.py", "switching.py", "versions.py",
+        "openapi_invocations.py", "openapi_rows.py", "packaging.py", "switching.py", "versions.py",
     }
 )  # fmt: skip
 
