@@ -106,6 +106,7 @@ def _cell_reader(field: InputField | None) -> Callable[[str], Any]:
         return cell or None
 
     def number(cell: str) -> Any:
+        """The number of a cell; what is none stays text, so that the refusal shows it as it was sent."""
         stripped = cell.strip()
         if not stripped:
             return None
