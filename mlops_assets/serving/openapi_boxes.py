@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from mlops_assets.serving.limits import MAX_FRAME_BODY_BYTES, MAX_FRAMES, MAX_IMAGE_PIXELS, MAX_POINTS, MAX_WAITING
+from mlops_assets.serving.limits import BODY_SECONDS, MAX_FRAME_BODY_BYTES, MAX_FRAMES, MAX_IMAGE_PIXELS, MAX_POINTS, MAX_WAITING
 from mlops_assets.serving.openapi_invocations import Invocations
 from mlops_assets.serving.package import Examples, InputKind, input_kind
 from mlops_assets.tasks.interface import Signature
@@ -51,11 +51,12 @@ def invocations(signature: Signature, examples: Examples) -> Invocations:
         more_schemas={"Box": {"type": "object", "required": list(box), "properties": box}},
         refusals={
             400: "The body is not JSON; the position is told",
+            408: f"The body did not arrive within {BODY_SECONDS:.0f} s",
             413: f"The body is over its size limit, holds more than {MAX_FRAMES} {what}s, or a {what} has over {size}",
             415: f"Another content type than application/json, {', '.join(bare)}",
             422: f"A {what} is damaged, empty or of another format; the problem names field and row",
             500: "The model failed on a valid request",
-            503: f"No model is loaded, or {MAX_WAITING} requests are waiting already",
+            503: f"No model is loaded, {MAX_WAITING} requests are waiting already, or they hold all the memory there is for them",
         },
     )
 

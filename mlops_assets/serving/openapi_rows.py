@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_assets.serving.limits import MAX_ROWS, MAX_STRING_CHARACTERS
+from mlops_assets.serving.limits import BODY_SECONDS, MAX_ROWS, MAX_STRING_CHARACTERS
 from mlops_assets.serving.openapi_invocations import Invocations
 from mlops_assets.serving.package import Examples
 from mlops_assets.tasks.interface import InputField, Signature
@@ -35,11 +35,12 @@ def invocations(signature: Signature, examples: Examples) -> Invocations:
         more_schemas={},
         refusals={
             400: "The body is not JSON or CSV; the position is told",
+            408: f"The body did not arrive within {BODY_SECONDS:.0f} s",
             413: f"The body is over its size limit, or holds more than {MAX_ROWS:,} rows",
             415: "Another content type than application/json or text/csv",
             422: "A field is unknown, missing, of the wrong type or out of range; every problem names field and row",
             500: "The model failed on a valid request",
-            503: "No model is loaded",
+            503: "No model is loaded, or the requests under way hold all the memory there is for them",
         },
     )
 
