@@ -143,6 +143,7 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
     """
     details: dict[str, Any] = {"field": field, "row": row, "allowed": ALLOWED}
     if isinstance(frame, list):
+        _hold_to_most(len(frame), row, details)  # before millions of lists become as many numbers
         points = _listed(frame, row, details)
     elif isinstance(frame, str | bytes):
         content = frame if isinstance(frame, bytes) else base64_bytes(frame, row, field)
@@ -154,14 +155,18 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
         raise refused(422, "type", f"field {field!r} of row {row} is no cloud", given=echo(frame), **details)
     if not len(points):
         raise refused(422, "empty", f"the cloud of row {row} has no points", given=0, **details)
-    if len(points) > MAX_POINTS:
-        raise refused(413, "too_many_points", f"the cloud of row {row} has {len(points):,} points", given=len(points), **details)
+    _hold_to_most(len(points), row, details)
     finite = np.isfinite(points)
     if not finite.all():
         point, axis = (int(place) for place in np.argwhere(~finite)[0])
         text = f"{_AXES[axis]} of point {point} in the cloud of row {row} is {points[point, axis]}, not a finite float32"
         raise refused(422, "not_finite", text, given=str(points[point, axis]), **details)
     return points
+
+
+def _hold_to_most(points: int, row: int, details: Mapping[str, Any]) -> None:
+    if points > MAX_POINTS:
+        raise refused(413, "too_many_points", f"the cloud of row {row} has {points:,} points", given=points, **details)
 
 
 def _listed(frame: list[Any], row: int, details: Mapping[str, Any]) -> Points:

@@ -11,6 +11,10 @@ from mlops_assets.serving.inputs import decode_json
 from mlops_assets.serving.limits import MAX_FRAMES
 from mlops_assets.serving.refusal import InputProblem, InputRefused, echo
 
+JSON: Final = "application/json"
+#: Far above what ``MAX_FRAMES`` allows, so that whoever is a little over it is told how many rows there were.
+_MOST_OBJECTS: Final = 1000
+
 
 def refused(status: int, code: str, message: str, **details: Any) -> InputRefused:
     """A refusal with one problem."""
@@ -27,6 +31,10 @@ def frames_of(media_type: str, body: bytes, field: str) -> list[Any]:
         if not body:
             raise refused(422, "empty", "the body is empty", field=field, row=0, given="0 bytes", allowed="the bytes of one file")
         return [body]
+    if body.count(b"{") > _MOST_OBJECTS:
+        # Before they are decoded: thirty megabytes of small objects are more than a gigabyte of dictionaries.
+        text = f"more than {_MOST_OBJECTS:,} objects in one request"
+        raise refused(413, "too_many_rows", text, allowed=f"1 to {MAX_FRAMES} rows")
     rows, strict = decode_json(body)
     shape = f'{{"rows": [{{"{field}": …}}, …]}} or one {{"{field}": …}}'
     if not strict:
@@ -38,9 +46,6 @@ def frames_of(media_type: str, body: bytes, field: str) -> list[Any]:
     if problems:
         raise InputRefused(422, problems)
     return [row[field] for row in rows]
-
-
-JSON: Final = "application/json"
 
 
 def _row_problems(number: int, row: Any, field: str, shape: str) -> Sequence[InputProblem]:

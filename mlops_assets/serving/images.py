@@ -22,7 +22,7 @@ from mlops_assets.serving.detectors import FrameReader
 from mlops_assets.serving.example_boxes import Comparison
 from mlops_assets.serving.frames import JSON, base64_bytes, refused
 from mlops_assets.serving.graphs import detector_threads, session_of
-from mlops_assets.serving.limits import MAX_IMAGE_PIXELS
+from mlops_assets.serving.limits import MAX_IMAGE_PIXELS, MAX_JPEG_SCANS
 from mlops_assets.serving.package import GRAPH
 from mlops_assets.serving.refusal import echo
 from mlops_assets.tasks.detection.drift import CONFIDENCE, image_quantities
@@ -149,13 +149,14 @@ def decode_image(content: bytes, row: int, field: str) -> Pixels:
     Grey, palettes and CMYK become RGB, transparency is dropped, of 16 bits the higher 8 stay; of an animation the first picture.
 
     Raises:
-        InputRefused: 413 for too many pixels, 422 for another format or a damaged file.
+        InputRefused: 413 for too many pixels, 422 for another format, a damaged file, or a JPEG that takes minutes to decode.
     """
     details: dict[str, Any] = {"field": field, "row": row, "allowed": ALLOWED}
     try:
         picture = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        raise refused(413, "too_many_pixels", f"the image of row {row} is too large: {error}", **details) from error
+        # Pillow's own words name another limit than ours.
+        raise refused(413, "too_many_pixels", f"the image of row {row} has far too many pixels", **details) from error
     except _UNREADABLE as error:
         given = _looks_like(content)
         raise refused(422, "image", f"the image of row {row} is neither PNG nor JPEG", given=given, **details) from error
@@ -163,6 +164,11 @@ def decode_image(content: bytes, row: int, field: str) -> Pixels:
     if width * height > MAX_IMAGE_PIXELS:
         text = f"the image of row {row} has {width * height:,} pixels"
         raise refused(413, "too_many_pixels", text, given=f"{width} x {height}", **details)
+    # Inside compressed data the marker cannot occur; by chance it does once in 64 KiB of metadata.
+    scans = content.count(b"\xff\xda") - len(content) // 2**16 if picture.format != "PNG" else 0
+    if scans > MAX_JPEG_SCANS:
+        text = f"the image of row {row} has {scans:,} scans; at most {MAX_JPEG_SCANS} are decoded"
+        raise refused(422, "too_many_scans", text, given=f"{scans:,} scans", **details)
     try:
         with picture:
             return _rgb(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlops_assets.serving import clouds, images
-from mlops_assets.serving.limits import MAX_FRAMES, MAX_IMAGE_PIXELS, MAX_POINTS
+from mlops_assets.serving.limits import MAX_FRAMES, MAX_IMAGE_PIXELS, MAX_JPEG_SCANS, MAX_POINTS
 from mlops_assets.serving.model import LoadedModel
 from mlops_assets.serving.refusal import InputRefused
 
@@ -113,7 +114,15 @@ def huge_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk
 
 
+def many_scans(scans: int) -> bytes:
+    """A progressive JPEG whose last scan is repeated: a few bytes each, and each a pass over the whole image."""
+    content = detectors.encoded(picture_of("RGB"), "JPEG", progressive=True)
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + last * (scans - content.count(b"\xff\xda")) + content[-2:]
+
+
 PNG = detectors.png(detectors.street(1))
+JPEG = detectors.encoded(Image.fromarray(detectors.street(1)), "JPEG")
 GIF = detectors.encoded(picture_of("P"), "GIF")
 
 
@@ -128,6 +137,8 @@ BARE_TYPES = {"eye": "image/png", "lidar": "application/octet-stream"}
     [
         ("eye", BARE, b"", 422, "empty", "empty"),
         ("eye", BARE, PNG[: len(PNG) // 2], 422, "image", "damaged"),
+        ("eye", BARE, JPEG[: len(JPEG) // 2], 422, "image", "damaged"),
+        ("eye", BARE, many_scans(MAX_JPEG_SCANS + 1), 422, "too_many_scans", "101 scans"),
         ("eye", BARE, b"hello", 422, "image", "neither PNG nor JPEG"),
         ("eye", BARE, GIF, 422, "image", "neither PNG nor JPEG"),
         ("eye", BARE, huge_png(), 413, "too_many_pixels", "pixels"),
@@ -148,6 +159,7 @@ BARE_TYPES = {"eye": "image/png", "lidar": "application/octet-stream"}
         ("lidar", BARE, bytes(4 * 7), 422, "cloud", "28 bytes"),
         ("lidar", BARE, NOT_A_NUMBER.tobytes(), 422, "not_finite", "z of point 1"),
         ("lidar", BARE, bytes(16 * (MAX_POINTS + 1)), 413, "too_many_points", "1,000,001"),
+        ("eye", JSON, b'{"rows": [' + b'{"a": 1}, ' * 2000 + b"{}]}", 413, "too_many_rows", "more than 1,000 objects"),
         ("lidar", JSON, b'{"points": []}', 422, "empty", "no points"),
         ("lidar", JSON, b'{"points": [[1, 2, 3]]}', 422, "cloud", "length 4"),
         ("lidar", JSON, b'{"points": [[1, 2, 3, "4"]]}', 422, "cloud", "[0][3]"),
@@ -167,6 +179,21 @@ def test_what_is_no_frame_is_refused_by_name(
     assert found.allowed
     if code == "too_many_pixels":
         assert f"{MAX_IMAGE_PIXELS:,}" in found.allowed
+
+
+def test_as_many_scans_as_are_decoded_give_the_picture() -> None:
+    pixels = images.decode_image(many_scans(MAX_JPEG_SCANS), 0, "image")
+    assert np.abs(pixels.astype(int) - 120).max() <= 3
+
+
+def test_a_far_too_large_image_is_told_the_limit_of_this_server_only(eye: LoadedModel) -> None:
+    found = problem(eye, "image/png", huge_png())[1]
+    assert not re.search("[0-9]{6}", found.message), "Pillow names another limit"
+
+
+def test_too_long_a_list_is_refused_before_its_points_are_numbers(lidar: LoadedModel) -> None:
+    body = json.dumps({"points": [["not", "a", "point"]] * (MAX_POINTS + 1)}).encode()
+    assert problem(lidar, JSON, body)[1].code == "too_many_points"
 
 
 def test_the_refusal_says_which_format_it_was_given(eye: LoadedModel) -> None:
