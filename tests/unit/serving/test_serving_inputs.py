@@ -99,11 +99,10 @@ MANY = 40_000
     ("body", "is_csv", "total"),
     [
         (",".join(f"c{number}" for number in range(MANY)) + "\n" + "1," * (MANY - 1) + "1\n", True, MANY + 1),
-        (json.dumps({"rows": [{f"joind{number}": 1 for number in range(8)}] * (MANY // 8)}), False, MANY + MANY // 8),
-        (json.dumps({"income" * 1_000_000: 1}), False, 2),
-        (json.dumps({"年齢": [1] * 5_000_000}), False, 1),
+        (json.dumps({"rows": [{f"joind{number}": 1 for number in range(20)}] * MAX_ROWS}), False, 21 * MAX_ROWS),
+        (json.dumps({"income" * 2_000_000: 1}), False, 2),
     ],
-    ids=["columns", "unknown fields", "a long name", "a long list"],
+    ids=["columns", "unknown fields", "a long name"],
 )
 def test_what_is_wrong_a_thousand_times_is_told_in_no_time(body: str, is_csv: bool, total: int) -> None:
     started = time.process_time()
