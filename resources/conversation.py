@@ -22,7 +22,7 @@ from resources.ledger import Answered, now
 from resources.tracker import Comment, Issue
 
 if TYPE_CHECKING:
-    from mlops_assets.serving.deployment import EndpointStatus
+    from mlops_assets.serving.inventory import EndpointStatus
     from resources.attendant import Runs
     from resources.platform import Platform
 

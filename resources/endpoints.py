@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from mlops_assets.request.vocabulary import Environment
 
 if TYPE_CHECKING:
-    from mlops_assets.serving.deployment import EndpointStatus
     from mlops_assets.serving.endpoint_state import EndpointState
+    from mlops_assets.serving.inventory import EndpointStatus
     from mlops_assets.tasks.interface import Signature
 
 
@@ -84,10 +84,10 @@ class LocalEndpoints:
         return deployment.stop(self.root, name)
 
     def list(self) -> Sequence[EndpointStatus]:
-        """See ``mlops_assets.serving.deployment.list_endpoints``."""
-        from mlops_assets.serving import deployment
+        """See ``mlops_assets.serving.inventory.list_endpoints``."""
+        from mlops_assets.serving import inventory
 
-        return deployment.list_endpoints(self.root)
+        return inventory.list_endpoints(self.root)
 
     def ensure(self, model_id: str, environment: Environment) -> EndpointState:
         """See ``mlops_assets.serving.deployment.ensure_running``."""
@@ -96,10 +96,10 @@ class LocalEndpoints:
         return deployment.ensure_running(self.root, model_id, environment)
 
     def signature(self, model_id: str, environment: Environment) -> Signature:
-        """See ``mlops_assets.serving.deployment.active_signature``."""
-        from mlops_assets.serving import deployment
+        """See ``mlops_assets.serving.inventory.active_signature``."""
+        from mlops_assets.serving import inventory
 
-        return deployment.active_signature(self.root, model_id, environment)
+        return inventory.active_signature(self.root, model_id, environment)
 
     def predict(self, model_id: str, environment: Environment, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """See ``mlops_assets.serving.client.predict``.
@@ -107,9 +107,9 @@ class LocalEndpoints:
         Raises:
             NotFound: there is no such endpoint.
         """
-        from mlops_assets.serving import deployment
+        from mlops_assets.serving import client, inventory
 
-        return deployment.predict(deployment.endpoint_url(self.root, model_id, environment), rows)
+        return client.predict(inventory.endpoint_url(self.root, model_id, environment), rows)
 
     def predict_file(self, model_id: str, environment: Environment, content: bytes, media_type: str) -> dict[str, Any]:
         """See ``mlops_assets.serving.client.predict_file``.
@@ -117,9 +117,9 @@ class LocalEndpoints:
         Raises:
             NotFound: there is no such endpoint.
         """
-        from mlops_assets.serving import client, deployment
+        from mlops_assets.serving import client, inventory
 
-        return client.predict_file(deployment.endpoint_url(self.root, model_id, environment), content, media_type)
+        return client.predict_file(inventory.endpoint_url(self.root, model_id, environment), content, media_type)
 
     def drift(self, model_id: str, environment: Environment) -> dict[str, Any]:
         """See ``mlops_assets.serving.client.drift``.
@@ -127,6 +127,6 @@ class LocalEndpoints:
         Raises:
             NotFound: there is no such endpoint.
         """
-        from mlops_assets.serving import client, deployment
+        from mlops_assets.serving import client, inventory
 
-        return client.drift(deployment.endpoint_url(self.root, model_id, environment))
+        return client.drift(inventory.endpoint_url(self.root, model_id, environment))

@@ -17,24 +17,27 @@ ENVIRONMENTS = ("dev", "staging", "production")
 in_environment = click.option("--environment", "-e", type=click.Choice(ENVIRONMENTS), help="Needed only if served in several.")
 
 
-def environment_of(platform: Platform, line: str, wanted: str | None) -> Environment:
-    """The environment in which a line is served; asked for only where there are several.
+def _served(line: str, wanted: str | None) -> tuple[Platform, Environment]:
+    """The platform, and the environment in which a line is served; asked for only where there are several.
 
     Raises:
         NotFound: the line is served nowhere, or not where it was asked for.
         UserError: it is served in several environments and none was named.
     """
     from mlops_assets.errors import NotFound, UserError
+    from resources.platform import Platform
 
-    served = [e.environment for e in platform.endpoints.list() if e.model_id == line]
+    platform = Platform()
+    endpoints = platform.endpoints.list()
+    served = [endpoint.environment for endpoint in endpoints if endpoint.model_id == line]
     if not served:
-        names = sorted({e.model_id for e in platform.endpoints.list()})
+        names = sorted({endpoint.model_id for endpoint in endpoints})
         raise NotFound("no endpoint serves this model line", field="LINE", given=line, allowed=names, next_step="mlops endpoints")
     if wanted is not None and wanted not in served:
         raise NotFound(f"{line} is not served there", field="--environment", given=wanted, allowed=served)
     if wanted is None and len(served) > 1:
         raise UserError(f"{line} is served in several environments", field="--environment", given="none", allowed=served)
-    return next(environment for environment in served if wanted in (None, environment))
+    return platform, next(environment for environment in served if wanted in (None, environment))
 
 
 @cli.command("endpoints")
@@ -64,10 +67,8 @@ def predict(line: str, file: Path, environment: str | None, quiet: bool) -> Any:
     For a detector FILE is an image (.png, .jpg) or a cloud (.bin, .pcd, .ply). An endpoint that is down is started first.
     """
     from jobs.rows import conform, read_frame, read_rows
-    from resources.platform import Platform
 
-    platform = Platform()
-    where = environment_of(platform, line, environment)
+    platform, where = _served(line, environment)
     signature = platform.endpoints.signature(line, where)
     frame = read_frame(file, signature)
     if frame is not None:
@@ -128,10 +129,7 @@ _VERDICTS = {
 @answers
 def drift(line: str, environment: str | None, quiet: bool) -> Any:
     """Compare the latest requests of line LINE with the data that its model was trained on."""
-    from resources.platform import Platform
-
-    platform = Platform()
-    where = environment_of(platform, line, environment)
+    platform, where = _served(line, environment)
     platform.endpoints.ensure(line, where)
     answer = platform.endpoints.drift(line, where)
     return answer, lambda: _drift(line, where, answer)
@@ -168,10 +166,7 @@ def _figure(value: float | None) -> str:
 @answers
 def rollback(line: str, environment: str | None, quiet: bool) -> Any:
     """Send the traffic of line LINE back to its previous version."""
-    from resources.platform import Platform
-
-    platform = Platform()
-    where = environment_of(platform, line, environment)
+    platform, where = _served(line, environment)
     state = platform.endpoints.rollback(line, where, who=platform.tracker.current_actor(), why="mlops rollback")
     data = {"line": line, "environment": where, "version": state.active.version if state.active else None, "url": state.url}
     return data, f"{line} in {where} now answers with {data['version']} at {state.url}"
@@ -183,9 +178,6 @@ def rollback(line: str, environment: str | None, quiet: bool) -> Any:
 @answers
 def stop(endpoint: str, environment: str | None, quiet: bool) -> Any:
     """Stop the server of line ENDPOINT; its versions are kept and `mlops predict` starts it again."""
-    from resources.platform import Platform
-
-    platform = Platform()
-    where = environment_of(platform, endpoint, environment)
+    platform, where = _served(endpoint, environment)
     platform.endpoints.stop(f"{where}/{endpoint}")
     return {"line": endpoint, "environment": where, "stopped": True}, f"{endpoint} in {where} is stopped"

@@ -14,8 +14,10 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
+from granian._granian import RSGIProtocolClosed
 
 from mlops_assets.serving.answering import Answer, PredictionFailed, Reader
+from mlops_assets.serving.limits import BODY_SECONDS, MAX_HELD_BYTES
 from mlops_assets.serving.metrics import CONTENT_TYPE, ServingMetrics
 from mlops_assets.serving.model import LoadedModel
 from mlops_assets.serving.refusal import InputProblem, InputRefused, echo, refusal_body
@@ -34,6 +36,8 @@ _ROUTES = {
     "/metrics": ("GET", "HEAD"),
     "/drift": ("GET", "HEAD"),
 }
+#: What proxies count for a client that did not wait; it is never sent.
+_CLIENT_GONE = 499
 log = logging.getLogger(__name__)
 
 Headers = list[tuple[str, str]]
@@ -58,6 +62,7 @@ class Application:
         # Two: one long batch must not keep the next one waiting, and more would only starve the small requests.
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="batch")
         self._waiting = 0
+        self._held = 0
         self._pages: dict[str, Callable[[], Reply]] = {
             "/ping": self._ping,
             "/openapi.json": self._openapi,
@@ -74,7 +79,12 @@ class Application:
         path, method = scope.path, scope.method
         if path == "/invocations" and method == "POST":
             started = perf_counter()
-            status, headers, body = await self._invocations(scope, protocol)
+            try:
+                status, headers, body = await self._invocations(scope, protocol)
+            except RSGIProtocolClosed:
+                # The client went away while it sent the body: nobody is left to answer, and its time tells nothing.
+                self._metrics.request(path, _CLIENT_GONE)
+                return
             self._metrics.invocation(status, perf_counter() - started)
         else:
             status, headers, body = self._page(path, method)
@@ -87,22 +97,35 @@ class Application:
         model = self._active.model
         if model is None:
             return self._unavailable()
-        reader = model.reader
         try:
-            media_type = _media_type(scope.headers.get("content-type"), reader)
-            body = await _read_body(scope, protocol, reader.body_limit)
-            if len(body) <= reader.inline_limit:
-                answer: Answer = model.answer(media_type, body)
-            elif reader.waiting_limit is not None and self._waiting >= reader.waiting_limit:
-                return _busy(self._waiting, reader.waiting_limit)
-            else:
-                answer = await self._in_thread(model, media_type, body)
-            self._metrics.predicted(model, answer)
+            media_type = _media_type(scope.headers.get("content-type"), model.reader)
+            size = _announced(scope, model.reader.body_limit)
+            held = model.reader.body_limit if size is None else size
+            if self._held + held > MAX_HELD_BYTES:
+                return _busy("the requests under way hold all the memory there is for them", given=self._held)
+            self._held += held
+            try:
+                return await self._answered(model, media_type, protocol, size)
+            finally:
+                self._held -= held
         except InputRefused as refusal:
             return refusal.status, _JSON, refusal.body()
         except PredictionFailed as failure:
             log.error("prediction failed: %s", failure)
             return 500, _JSON, refusal_body([InputProblem("prediction_failed", str(failure))])
+
+    async def _answered(self, model: LoadedModel, media_type: str, protocol: Any, size: int | None) -> Reply:
+        """Read the body and answer it, here or in a thread."""
+        reader = model.reader
+        body = await _read_body(protocol, size, reader.body_limit)
+        if len(body) <= reader.inline_limit:
+            answer: Answer = model.answer(media_type, body)
+        elif reader.waiting_limit is not None and self._waiting >= reader.waiting_limit:
+            text = f"{self._waiting} requests are waiting already"
+            return _busy(text, given=self._waiting, allowed=f"at most {reader.waiting_limit} requests at a time")
+        else:
+            answer = await self._in_thread(model, media_type, body)
+        self._metrics.predicted(model, answer)
         return 200, _JSON, answer.body
 
     async def _in_thread(self, model: LoadedModel, media_type: str, body: bytes) -> Answer:
@@ -155,9 +178,8 @@ class Application:
         return 503, _JSON, refusal_body([InputProblem("no_model", self._active.reason)])
 
 
-def _busy(waiting: int, limit: int) -> Reply:
-    text = f"{waiting} requests are waiting already; try again in a second"
-    body = refusal_body([InputProblem("busy", text, given=waiting, allowed=f"at most {limit} requests at a time")])
+def _busy(text: str, **details: Any) -> Reply:
+    body = refusal_body([InputProblem("busy", f"{text}; try again in a second", **details)])
     return 503, [*_JSON, ("retry-after", "1")], body
 
 
@@ -186,25 +208,42 @@ def _media_type(header: str | None, reader: Reader) -> str:
     raise InputRefused(415, [problem])
 
 
-async def _read_body(scope: Any, protocol: Any, limit: int) -> bytes:
-    """The whole body, never holding more than the limit in memory.
+def _announced(scope: Any, limit: int) -> int | None:
+    """The bytes that the body will have; None where the client does not say.
 
     Raises:
         InputRefused: 413 for a body over the limit.
     """
     length = scope.headers.get("content-length")
-    if length is not None and length.isdigit():
-        if int(length) > limit:
-            raise _too_large(int(length), limit)
-        whole: bytes = await protocol()
-        return whole
-    parts, total = [], 0
-    async for part in protocol:
-        total += len(part)
-        if total > limit:
-            raise _too_large(total, limit)
-        parts.append(part)
-    return b"".join(parts)
+    if length is None or not length.isdigit():
+        return None
+    if int(length) > limit:
+        raise _too_large(int(length), limit)
+    return int(length)
+
+
+async def _read_body(protocol: Any, size: int | None, limit: int) -> bytes:
+    """The whole body, never holding more than the limit in memory.
+
+    Raises:
+        InputRefused: 408 for a body that does not arrive, 413 for one over the limit.
+        RSGIProtocolClosed: the client went away.
+    """
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            if size is not None:
+                whole: bytes = await protocol()
+                return whole
+            parts, total = [], 0
+            async for part in protocol:
+                total += len(part)
+                if total > limit:
+                    raise _too_large(total, limit)
+                parts.append(part)
+            return b"".join(parts)
+    except TimeoutError as error:
+        text = f"the body did not arrive within {BODY_SECONDS:.0f} s"
+        raise InputRefused(408, [InputProblem("too_slow", text)]) from error
 
 
 def _too_large(size: int, limit: int) -> InputRefused:

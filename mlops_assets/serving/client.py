@@ -50,7 +50,8 @@ def predict(url: str, rows: Sequence[Mapping[str, Any]], *, timeout: float = 30.
         UserError: nothing answers at ``url``, or the server refused the rows; the text says which field and why.
         MlopsError: the server failed, or what answers is not a model server.
     """
-    body = json.dumps({"rows": [dict(row) for row in rows]}, ensure_ascii=False).encode()
+    # Half of a surrogate pair is no UTF-8, but JSON has an escape for it: the server then names its field.
+    body = json.dumps({"rows": [dict(row) for row in rows]}, ensure_ascii=False).encode("utf-8", "backslashreplace")
     return predict_file(url, body, "application/json", timeout=timeout)
 
 

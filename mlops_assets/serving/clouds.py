@@ -14,13 +14,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mlops_assets.errors import IntegrityError, UserError
-from mlops_assets.serving.answering import Answer, Observation, PredictionFailed
-from mlops_assets.serving.example_boxes import hold_to_examples
-from mlops_assets.serving.frames import JSON, base64_bytes, frames_of, refused
-from mlops_assets.serving.graphs import ONNX_ERRORS, detector_threads
-from mlops_assets.serving.limits import MAX_FRAME_BODY_BYTES, MAX_POINTS, MAX_WAITING
-from mlops_assets.serving.package import Examples
-from mlops_assets.serving.refusal import InputRefused, echo
+from mlops_assets.serving.answering import Observation
+from mlops_assets.serving.detectors import FrameReader
+from mlops_assets.serving.example_boxes import Comparison
+from mlops_assets.serving.frames import JSON, base64_bytes, refused
+from mlops_assets.serving.graphs import detector_threads
+from mlops_assets.serving.limits import MAX_POINTS
+from mlops_assets.serving.refusal import echo
 from mlops_assets.tasks.detection.drift import CONFIDENCE, cloud_quantities
 from mlops_assets.tasks.detection.overlap import BEV_COLUMNS, bev_iou
 from mlops_assets.tasks.detection3d.pillar_decoding import LidarDetections
@@ -59,14 +59,10 @@ class CloudSettings(BaseModel):
     files: CloudFiles
 
 
-class CloudReader:
-    """The two graphs of PointPillars over a cloud; see ``answering.Reader``."""
+class CloudReader(FrameReader[Points, LidarDetections]):
+    """The two graphs of PointPillars over a cloud; frames are points ``(N, 4)`` in the LiDAR frame, and so are the boxes."""
 
     media_types: tuple[str, ...] = (JSON, "application/octet-stream")
-    body_limit = MAX_FRAME_BODY_BYTES
-    #: Every detection takes milliseconds of arithmetic: none may hold up the event loop.
-    inline_limit = 0
-    waiting_limit: int | None = MAX_WAITING
 
     def __init__(self, signature: Signature, graphs: Mapping[str, bytes], version: str) -> None:
         """Load both graphs and hold them to the signature.
@@ -84,41 +80,29 @@ class CloudReader:
         if missing:
             raise IntegrityError(f"the package has no {', '.join(missing)}")
         self.settings = settings.pillar
-        self._field = signature.inputs[0].name
+        comparison = Comparison(
+            numbers=_numbers,
+            tolerances=_tolerances,
+            overlap=_overlap,
+            score_threshold=self.settings.score_threshold,
+            overlap_threshold=self.settings.suppression_overlap,
+            limit=self.settings.max_detections,
+            within_class=False,
+        )
+        super().__init__(signature, version, comparison)
         self._places = {name: number for number, name in enumerate(signature.classes)}
         pillars, canvas = graphs[settings.files.pillars], graphs[settings.files.canvas]
         try:
             self._detector = OnnxPillars(pillars, canvas, settings.pillar, threads=detector_threads())
         except UserError as error:
             raise IntegrityError(f"the settings make no detector: {error}") from error
-        self._tail = b',"model_version":' + msgspec.json.encode(version) + b"}"
 
-    def answer(self, media_type: str, body: bytes) -> Answer:
-        """Boxes of every cloud of the body, cloud by cloud; see ``answering.Reader``."""
-        frames = frames_of(media_type, body, self._field)
-        predictions, labels, observed = [], [], []
-        for row, frame in enumerate(frames):
-            points = decode_cloud(frame, row, self._field)
-            found = self.detect(points)
-            predictions.append({"boxes": self.objects(found)})
-            labels.append(np.array([self._places[name] for name in found.names], dtype=np.int64))
-            observed.append(self._observation(points, found))
-        content = b'{"predictions":' + msgspec.json.encode(predictions) + self._tail
-        return Answer(content, len(frames), np.concatenate(labels), tuple(observed))
+    def decoded(self, frame: Any, row: int) -> Points:
+        """The points of a file, of base64 of one, or of a list; see ``decode_cloud``."""
+        return decode_cloud(frame, row, self._field)
 
-    def detect(self, points: Points) -> LidarDetections:
-        """The boxes in a cloud ``(N, 4)``, LiDAR frame.
-
-        Raises:
-            PredictionFailed: a graph failed, or gave no numbers.
-        """
-        try:
-            return self._detector.detect(points)
-        except ONNX_ERRORS as error:
-            raise PredictionFailed(f"the graph failed: {error}") from error
-        except (IntegrityError, UserError) as error:
-            # The points have been checked: what suppression refuses are boxes that the network made.
-            raise PredictionFailed(str(error)) from error
+    def _detected(self, frame: Points) -> LidarDetections:
+        return self._detector.detect(frame)
 
     def objects(self, found: LidarDetections) -> list[dict[str, Any]]:
         """Boxes as an answer shows them: class, score, centre [m], length, width, height [m], yaw [rad]."""
@@ -128,24 +112,12 @@ class CloudReader:
             for name, score, box in rows
         ]
 
-    def _observation(self, points: Points, found: LidarDetections) -> Observation:
-        measured = cloud_quantities(points, self.settings.range_min, self.settings.range_max)
+    def _labels(self, found: LidarDetections) -> NDArray[np.int64]:
+        return np.array([self._places[name] for name in found.names], dtype=np.int64)
+
+    def _observation(self, frame: Points, found: LidarDetections) -> Observation:
+        measured = cloud_quantities(frame, self.settings.range_min, self.settings.range_max)
         return {**{name: (value,) for name, value in measured.items()}, CONFIDENCE: tuple(found.scores.tolist())}
-
-    def check(self, examples: Examples) -> None:
-        """The graphs must find in the packaged clouds what the native model found; see ``answering.Reader``."""
-
-        def found(row: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
-            return self.objects(self.detect(decode_cloud(row[self._field], number, self._field)))
-
-        try:
-            hold_to_examples(
-                examples, found, numbers=_numbers, tolerances=_tolerances, overlap=_overlap,
-                score_threshold=self.settings.score_threshold, overlap_threshold=self.settings.suppression_overlap,
-                limit=self.settings.max_detections, within_class=False,
-            )  # fmt: skip
-        except (InputRefused, PredictionFailed, KeyError) as error:
-            raise IntegrityError(f"the packaged examples cannot be predicted: {error}") from error
 
 
 def _numbers(box: Mapping[str, Any]) -> list[float]:
@@ -171,6 +143,7 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
     """
     details: dict[str, Any] = {"field": field, "row": row, "allowed": ALLOWED}
     if isinstance(frame, list):
+        _hold_to_most(len(frame), row, details)  # before millions of lists become as many numbers
         points = _listed(frame, row, details)
     elif isinstance(frame, str | bytes):
         content = frame if isinstance(frame, bytes) else base64_bytes(frame, row, field)
@@ -182,14 +155,18 @@ def decode_cloud(frame: Any, row: int, field: str) -> Points:
         raise refused(422, "type", f"field {field!r} of row {row} is no cloud", given=echo(frame), **details)
     if not len(points):
         raise refused(422, "empty", f"the cloud of row {row} has no points", given=0, **details)
-    if len(points) > MAX_POINTS:
-        raise refused(413, "too_many_points", f"the cloud of row {row} has {len(points):,} points", given=len(points), **details)
+    _hold_to_most(len(points), row, details)
     finite = np.isfinite(points)
     if not finite.all():
         point, axis = (int(place) for place in np.argwhere(~finite)[0])
         text = f"{_AXES[axis]} of point {point} in the cloud of row {row} is {points[point, axis]}, not a finite float32"
         raise refused(422, "not_finite", text, given=str(points[point, axis]), **details)
     return points
+
+
+def _hold_to_most(points: int, row: int, details: Mapping[str, Any]) -> None:
+    if points > MAX_POINTS:
+        raise refused(413, "too_many_points", f"the cloud of row {row} has {points:,} points", given=points, **details)
 
 
 def _listed(frame: list[Any], row: int, details: Mapping[str, Any]) -> Points:

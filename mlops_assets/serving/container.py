@@ -34,14 +34,16 @@ _SHARED_MODULES = (
     "tasks/detection/drift.py",
     "serving/__init__.py",
 )
-_DETECTION = ("tasks/detection/overlap.py", "tasks/detection/suppression.py", "serving/frames.py", "serving/example_boxes.py")
+_DETECTION = (
+    "tasks/detection/overlap.py", "tasks/detection/suppression.py", "serving/frames.py", "serving/detectors.py",
+    "serving/example_boxes.py", "serving/documentation_boxes.html", "serving/documentation_boxes.js",
+)  # fmt: skip
 #: What only one kind of input needs, in ``serving`` and outside.
 _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
-    "rows": ("serving/tables.py", "serving/documentation.html"),
+    "rows": ("serving/tables.py", "serving/documentation_rows.html", "serving/documentation_rows.js"),
     "image": (
         *_DETECTION,
         "serving/images.py",
-        "serving/documentation_boxes.html",
         "tasks/detection/image_boxes.py",
         "tasks/detection2d/__init__.py",
         "tasks/detection2d/decoding.py",
@@ -50,7 +52,6 @@ _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
     "points": (
         *_DETECTION,
         "serving/clouds.py",
-        "serving/documentation_boxes.html",
         "whole_files.py",
         "data/__init__.py",
         "data/kitti/__init__.py",
@@ -68,11 +69,12 @@ _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
         "tasks/detection3d/voxels.py",
     ),
 }
+_SERVED_SUFFIXES: Final = (".py", ".html", ".js")
 #: Modules of ``serving`` that make packages and endpoints, and have no place in a container.
 _NOT_SERVED = frozenset(
     {
-        "client.py", "container.py", "deployment.py", "launch.py", "openapi.py", "openapi_boxes.py", "openapi_rows.py",
-        "packaging.py", "switching.py", "versions.py",
+        "client.py", "container.py", "deployment.py", "inventory.py", "launch.py", "openapi.py", "openapi_boxes.py",
+        "openapi_invocations.py", "openapi_rows.py", "packaging.py", "switching.py", "versions.py",
     }
 )  # fmt: skip
 
@@ -103,7 +105,7 @@ def requirements_text(kind: InputKind) -> str:
 def copy_server(package: Path, kind: InputKind) -> None:
     """Copy the code that serves this kind into ``package/server``, importable as ``mlops_assets.serving``."""
     source = Path(mlops_assets.__file__).parent
-    serving = [p.relative_to(source).as_posix() for p in sorted((source / "serving").iterdir()) if p.suffix in (".py", ".html")]
+    serving = [p.relative_to(source).as_posix() for p in sorted((source / "serving").iterdir()) if p.suffix in _SERVED_SUFFIXES]
     special = {name for names in _KIND_MODULES.values() for name in names}
     chosen = [name for name in serving if name.rpartition("/")[2] not in _NOT_SERVED and name not in special]
     for name in sorted({*_SHARED_MODULES, *_KIND_MODULES[kind], *chosen}):

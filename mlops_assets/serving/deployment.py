@@ -1,4 +1,4 @@
-"""Deploy, roll back, stop and list endpoints of this machine: plain files and processes, no Dagster.
+"""Deploy, roll back and stop endpoints of this machine: plain files and processes, no Dagster. Listing them is in ``inventory``.
 
 An endpoint is the folder ``<root>/<environment>/<model_id>/`` (see ``endpoint_state``). This module is the only writer of its
 pointer; the server process follows it. The order of a deployment makes every kill harmless: the package is complete before
@@ -7,80 +7,23 @@ the pointer names it, it is a candidate until the server has verified it, and on
 
 from __future__ import annotations
 
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
-
-from pydantic import Field
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
-from mlops_assets.request.schema import Frozen
-from mlops_assets.request.vocabulary import MODEL_ID_PATTERN, Environment, values
-from mlops_assets.serving.client import DeploymentFailed, ping, predict
-from mlops_assets.serving.endpoint_state import (
-    PACKAGES,
-    POINTER,
-    SUPERVISOR_LOCK,
-    Deployed,
-    EndpointState,
-    read_state,
-    read_status,
-)
+from mlops_assets.request.vocabulary import Environment
+from mlops_assets.serving.endpoint_state import PACKAGES, POINTER, SUPERVISOR_LOCK, Deployed, EndpointState, read_state
+from mlops_assets.serving.inventory import EndpointStatus, endpoint_folder, endpoint_status, existing_folder, no_such_endpoint
 from mlops_assets.serving.package import ModelMetadata, verify
 from mlops_assets.serving.process import holder
 from mlops_assets.serving.switching import end_processes, move_back, settled, switch, write
-from mlops_assets.tasks.interface import Signature
-
-__all__ = [
-    "DeploymentFailed",
-    "EndpointStatus",
-    "active_signature",
-    "deploy",
-    "endpoint_folder",
-    "endpoint_url",
-    "ensure_running",
-    "list_endpoints",
-    "predict",
-    "rollback",
-    "stop",
-]
 
 #: Packages kept in an endpoint's folder besides the ones that the pointer names (FR-016: at least five generations).
 _KEPT_PACKAGES = 5
 _LOCK_SECONDS = 120.0
-
-
-class EndpointStatus(Frozen):
-    """One endpoint as ``list_endpoints`` finds it."""
-
-    name: str = Field(description="environment/model_id")
-    model_id: str
-    environment: Environment
-    url: str
-    version: str | None = Field(description="what the pointer says")
-    previous: str | None
-    alive: bool = Field(description="its supervisor lives")
-    healthy: bool = Field(description="it answers /ping with the version of the pointer")
-    pid: int | None = Field(description="of the supervisor")
-    since: str | None = Field(description="when the server process started, UTC")
-    reason: str = ""
-
-
-def endpoint_folder(root: Path, model_id: str, environment: str) -> Path:
-    """The folder of an endpoint.
-
-    Raises:
-        UserError: ``model_id`` or ``environment`` is not a name that an endpoint can have.
-    """
-    if not re.fullmatch(MODEL_ID_PATTERN, model_id):
-        raise UserError("not the name of a model line", field="model_id", given=model_id, allowed=(MODEL_ID_PATTERN,))
-    if environment not in values(Environment):
-        raise UserError("not an environment", field="environment", given=environment, allowed=values(Environment))
-    return root / environment / model_id
 
 
 def deploy(
@@ -178,92 +121,10 @@ def stop(root: Path, name: str, *, wait_seconds: float = 15.0) -> EndpointStatus
     Raises:
         NotFound: there is no such endpoint.
     """
-    folder = _folder_of(root, name)
+    folder = existing_folder(root, name)
     with _existing(root, folder):
         end_processes(folder, wait_seconds)
-        return _status_of(folder)
-
-
-def list_endpoints(root: Path) -> list[EndpointStatus]:
-    """Every endpoint below ``root`` in name order, asked now."""
-    return [_listed(folder) for folder in _folders(root)]
-
-
-def _folders(root: Path) -> list[Path]:
-    found = (pointer.parent for pointer in sorted(root.glob(f"*/*/{POINTER}")))
-    return [folder for folder in found if folder.parent.name in values(Environment)]
-
-
-def _listed(folder: Path) -> EndpointStatus:
-    """The status also of an endpoint with an unreadable pointer: one damaged file must not hide the others."""
-    try:
-        return _status_of(folder)
-    except IntegrityError as error:
-        content = {"name": f"{folder.parent.name}/{folder.name}", "model_id": folder.name, "environment": folder.parent.name}
-        pid = holder(folder / SUPERVISOR_LOCK)
-        nothing = {"url": "", "version": None, "previous": None, "healthy": False, "since": None}
-        return EndpointStatus.model_validate({**content, **nothing, "alive": pid is not None, "pid": pid, "reason": str(error)})
-
-
-def endpoint_url(root: Path, model_id: str, environment: str) -> str:
-    """Where the endpoint answers, whether or not it does now.
-
-    Raises:
-        NotFound: there is no such endpoint.
-    """
-    folder = endpoint_folder(root, model_id, environment)
-    state = read_state(folder)
-    return state.url if state is not None else _no_endpoint(root, folder)
-
-
-def active_signature(root: Path, model_id: str, environment: str) -> Signature:
-    """Inputs and outputs of the version that the pointer names as active.
-
-    Raises:
-        NotFound: there is no such endpoint, or nothing is deployed there.
-    """
-    folder = endpoint_folder(root, model_id, environment)
-    state = read_state(folder)
-    if state is None or state.active is None:
-        _no_endpoint(root, folder)
-    return Signature.model_validate_json((folder / state.active.package / "signature.json").read_bytes())
-
-
-def _status_of(folder: Path) -> EndpointStatus:
-    state = read_state(folder)
-    if state is None:
-        raise NotFound(f"{folder} is no endpoint", next_step="`mlops endpoints` lists them")
-    pid = holder(folder / SUPERVISOR_LOCK)
-    status = read_status(folder) if pid is not None else None
-    health = ping(state.url) if pid is not None else None
-    healthy = health is not None and state.active is not None and health.digest == state.active.digest
-    return EndpointStatus(
-        name=state.name,
-        model_id=state.model_id,
-        environment=state.environment,
-        url=state.url,
-        version=state.active.version if state.active else None,
-        previous=state.previous.version if state.previous else None,
-        alive=pid is not None,
-        healthy=healthy,
-        pid=pid,
-        since=status.started_at if status else None,
-        reason=status.reason if status and not healthy else "",
-    )
-
-
-def _folder_of(root: Path, name: str) -> Path:
-    environment, _, model_id = name.rpartition("/")
-    found = [folder for folder in _folders(root) if folder.name == model_id]
-    if environment:
-        found = [folder for folder in found if folder.parent.name == environment]
-    if len(found) == 1:
-        return found[0]
-    known = tuple(f"{known.parent.name}/{known.name}" for known in _folders(root))
-    headline = "more than one environment has this endpoint" if found else "there is no such endpoint"
-    raise NotFound(
-        headline, field="endpoint", given=name, allowed=known, next_step="give environment/model_id; `mlops endpoints` lists them"
-    )
+        return endpoint_status(folder)
 
 
 @contextmanager
@@ -282,20 +143,14 @@ def _locked(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _no_endpoint(root: Path, folder: Path) -> NoReturn:
-    known = tuple(f"{known.parent.name}/{known.name}" for known in _folders(root))
-    given = f"{folder.parent.name}/{folder.name}"
-    raise NotFound("there is no such endpoint", field="endpoint", given=given, allowed=known, next_step="deploy a version first")
-
-
 @contextmanager
 def _existing(root: Path, folder: Path) -> Iterator[EndpointState]:
     if not (folder / POINTER).is_file():
-        _no_endpoint(root, folder)
+        no_such_endpoint(root, folder)
     with _locked(folder):
         state = read_state(folder)
         if state is None:
-            _no_endpoint(root, folder)
+            no_such_endpoint(root, folder)
         yield state
 
 

@@ -8,6 +8,7 @@ has must be explained by one of these, and only a fifth of an example's boxes ma
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -27,23 +28,11 @@ Boxes = NDArray[np.float64]
 Found = Sequence[Mapping[str, Any]]
 
 
-def hold_to_examples(
-    examples: Examples,
-    found: Callable[[Mapping[str, Any], int], Found],
-    *,
-    numbers: Callable[[Mapping[str, Any]], list[float]],
-    tolerances: Callable[[Boxes], Boxes],
-    overlap: Callable[[Boxes, Boxes], Boxes],
-    score_threshold: float,
-    overlap_threshold: float,
-    limit: int,
-    within_class: bool,
-) -> None:
-    """Compare the first frames of the examples with what the graphs find in them.
+@dataclass(frozen=True)
+class Comparison:
+    """How boxes of one kind are compared.
 
-    Args:
-        examples: rows as clients send them, and the native model's boxes of each.
-        found: row and its number to the boxes that the graphs find.
+    Attributes:
         numbers: a box's geometry as a row of numbers.
         tolerances: boxes ``(N, K)`` to the difference allowed for each of their numbers ``(N, K)``.
         overlap: boxes ``(N, K)`` and ``(M, K)`` to intersection over union ``(N, M)``, as suppression counts it.
@@ -51,6 +40,24 @@ def hold_to_examples(
         overlap_threshold: boxes that overlap by more suppress each other.
         limit: most boxes of a frame.
         within_class: suppression leaves boxes of different classes alone.
+    """
+
+    numbers: Callable[[Mapping[str, Any]], list[float]]
+    tolerances: Callable[[Boxes], Boxes]
+    overlap: Callable[[Boxes, Boxes], Boxes]
+    score_threshold: float
+    overlap_threshold: float
+    limit: int
+    within_class: bool
+
+
+def hold_to_examples(examples: Examples, found: Callable[[Mapping[str, Any], int], Found], comparison: Comparison) -> None:
+    """Compare the first frames of the examples with what the graphs find in them.
+
+    Args:
+        examples: rows as clients send them, and the native model's boxes of each.
+        found: row and its number to the boxes that the graphs find.
+        comparison: when two boxes are one.
 
     Raises:
         IntegrityError: a box differs, or an example has none of the native model's boxes.
@@ -60,13 +67,13 @@ def hold_to_examples(
     for number, row in enumerate(examples.rows[:FRAMES_CHECKED]):
         native, own = examples.boxes[number], found(row, number)
         try:
-            sides = [_Side(boxes, numbers) for boxes in (native, own)]
+            sides = [_Side(boxes, comparison.numbers) for boxes in (native, own)]
         except (KeyError, TypeError, ValueError) as error:
             raise IntegrityError(f"examples: the native boxes of row {number} are not boxes: {error}") from error
-        matched = _matched(sides[0], sides[1], tolerances)
+        matched = _matched(sides[0], sides[1], comparison.tolerances)
         explained = 0
         for side, other, alone in ((sides[0], sides[1], ~matched.any(axis=1)), (sides[1], sides[0], ~matched.any(axis=0))):
-            reasons = _on_a_hair(side, other, overlap, score_threshold, overlap_threshold, limit, within_class)
+            reasons = _on_a_hair(side, other, comparison)
             explained += int((alone & reasons).sum())
             if (alone & ~reasons).any():
                 box = int(np.flatnonzero(alone & ~reasons)[0])
@@ -110,27 +117,20 @@ def _matched(native: _Side, own: _Side, tolerances: Callable[[Boxes], Boxes]) ->
     return np.asarray(same & near & close, dtype=np.bool_)
 
 
-def _on_a_hair(
-    side: _Side,
-    other: _Side,
-    overlap: Callable[[Boxes, Boxes], Boxes],
-    score_threshold: float,
-    overlap_threshold: float,
-    limit: int,
-    within_class: bool,
-) -> NDArray[np.bool_]:
+def _on_a_hair(side: _Side, other: _Side, comparison: Comparison) -> NDArray[np.bool_]:
     """``(N,)`` whether the other side may be without a box for one of the reasons above."""
     if not len(side):
         return np.zeros(0, dtype=np.bool_)
-    excused = side.scores <= score_threshold + SCORE_TOLERANCE
+    excused = side.scores <= comparison.score_threshold + SCORE_TOLERANCE
+    limit = comparison.limit
     if len(side) == limit or len(other) == limit:
         lowest = min(s.scores.min() for s in (side, other) if len(s) == limit)
         excused |= side.scores <= lowest + SCORE_TOLERANCE
     if len(other):
-        rivals = (overlap(side.boxes, other.boxes) > overlap_threshold - _OVERLAP_TOLERANCE) & (
+        rivals = (comparison.overlap(side.boxes, other.boxes) > comparison.overlap_threshold - _OVERLAP_TOLERANCE) & (
             other.scores[None, :] >= side.scores[:, None] - SCORE_TOLERANCE
         )
-        if within_class:
+        if comparison.within_class:
             rivals &= np.asarray(side.names[:, None] == other.names[None, :], dtype=np.bool_)
         excused |= rivals.any(axis=1)
     return np.asarray(excused, dtype=np.bool_)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any, Final
 
 from mlops_assets.serving.inputs import decode_json
 from mlops_assets.serving.limits import MAX_FRAMES
-from mlops_assets.serving.refusal import InputProblem, InputRefused, echo
+from mlops_assets.serving.refusal import MAX_PROBLEMS, InputProblem, InputRefused, close_names, echo
+
+JSON: Final = "application/json"
+#: Far above what ``MAX_FRAMES`` allows, so that whoever is a little over it is told how many rows there were.
+_MOST_OBJECTS: Final = 1000
 
 
 def refused(status: int, code: str, message: str, **details: Any) -> InputRefused:
@@ -27,6 +29,10 @@ def frames_of(media_type: str, body: bytes, field: str) -> list[Any]:
         if not body:
             raise refused(422, "empty", "the body is empty", field=field, row=0, given="0 bytes", allowed="the bytes of one file")
         return [body]
+    if body.count(b"{") > _MOST_OBJECTS:
+        # Before they are decoded: thirty megabytes of small objects are more than a gigabyte of dictionaries.
+        text = f"more than {_MOST_OBJECTS:,} objects in one request"
+        raise refused(413, "too_many_rows", text, allowed=f"1 to {MAX_FRAMES} rows")
     rows, strict = decode_json(body)
     shape = f'{{"rows": [{{"{field}": …}}, …]}} or one {{"{field}": …}}'
     if not strict:
@@ -34,33 +40,32 @@ def frames_of(media_type: str, body: bytes, field: str) -> list[Any]:
     if not 0 < len(rows) <= MAX_FRAMES:
         status, code = (413, "too_many_rows") if rows else (422, "empty")
         raise refused(status, code, f"{len(rows):,} rows in one request", given=len(rows), allowed=f"1 to {MAX_FRAMES} rows")
-    problems = [problem for number, row in enumerate(rows) for problem in _row_problems(number, row, field, shape)]
+    found = [_row_problems(number, row, field, shape) for number, row in enumerate(rows)]
+    problems = [problem for told, _ in found for problem in told]
     if problems:
-        raise InputRefused(422, problems)
+        raise InputRefused(422, problems, total=sum(total for _, total in found))
     return [row[field] for row in rows]
 
 
-JSON: Final = "application/json"
-
-
-def _row_problems(number: int, row: Any, field: str, shape: str) -> Sequence[InputProblem]:
+def _row_problems(number: int, row: Any, field: str, shape: str) -> tuple[list[InputProblem], int]:
+    """The first problems of a row, and how many it has."""
     if type(row) is not dict:
-        return [InputProblem("shape", f"row {number} is not an object", row=number, given=echo(row), allowed=shape)]
+        return [InputProblem("shape", f"row {number} is not an object", row=number, given=echo(row), allowed=shape)], 1
     problems = []
-    for name, value in row.items():
-        if name == field:
-            continue
-        near = bool(get_close_matches(name.casefold(), [field], n=1, cutoff=0.6))
+    unknown = [name for name in row if name != field]
+    for name in unknown[:MAX_PROBLEMS]:
+        near = bool(close_names(name.casefold(), [field]))
         text = f"the model has no field {echo(name)!r}" + (f"; did you mean {field!r}?" if near else "")
         problems.append(
             InputProblem(
-                "unknown_field", text, field=echo(name), row=number, given=echo(value), allowed=field,
+                "unknown_field", text, field=echo(name), row=number, given=echo(row[name]), allowed=field,
                 did_you_mean=field if near else None,
             )
         )  # fmt: skip
-    if row.get(field) is None:
+    missing = row.get(field) is None
+    if missing:
         problems.append(InputProblem("required", f"row {number} has no {field!r}", field=field, row=number, allowed=shape))
-    return problems
+    return problems, len(unknown) + missing
 
 
 def base64_bytes(text: str, row: int, field: str) -> bytes:

@@ -11,20 +11,20 @@ import zlib
 from collections.abc import Mapping
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from mlops_assets.errors import IntegrityError, UserError
-from mlops_assets.serving.answering import Answer, Observation, PredictionFailed
-from mlops_assets.serving.example_boxes import hold_to_examples
-from mlops_assets.serving.frames import JSON, base64_bytes, frames_of, refused
-from mlops_assets.serving.graphs import ONNX_ERRORS, detector_threads, session_of
-from mlops_assets.serving.limits import MAX_FRAME_BODY_BYTES, MAX_IMAGE_PIXELS, MAX_WAITING
-from mlops_assets.serving.package import GRAPH, Examples
-from mlops_assets.serving.refusal import InputRefused, echo
+from mlops_assets.errors import IntegrityError
+from mlops_assets.serving.answering import Observation
+from mlops_assets.serving.detectors import FrameReader
+from mlops_assets.serving.example_boxes import Comparison
+from mlops_assets.serving.frames import JSON, base64_bytes, refused
+from mlops_assets.serving.graphs import detector_threads, session_of
+from mlops_assets.serving.limits import MAX_IMAGE_PIXELS, MAX_JPEG_SCANS
+from mlops_assets.serving.package import GRAPH
+from mlops_assets.serving.refusal import echo
 from mlops_assets.tasks.detection.drift import CONFIDENCE, image_quantities
 from mlops_assets.tasks.detection.image_boxes import ImageBoxes
 from mlops_assets.tasks.detection.overlap import axis_aligned_iou
@@ -60,14 +60,10 @@ class ImageSettings(BaseModel):
         return self.max_detections
 
 
-class ImageReader:
-    """One graph over an image; see ``answering.Reader``."""
+class ImageReader(FrameReader[Pixels, ImageBoxes]):
+    """One graph over an image; frames are ``(H, W, 3)`` uint8, RGB, and boxes in their pixels."""
 
     media_types: tuple[str, ...] = (JSON, "image/png", "image/jpeg")
-    body_limit = MAX_FRAME_BODY_BYTES
-    #: Every detection takes milliseconds of arithmetic: none may hold up the event loop.
-    inline_limit = 0
-    waiting_limit: int | None = MAX_WAITING
 
     def __init__(self, signature: Signature, graphs: Mapping[str, bytes], version: str) -> None:
         """Load ``model.onnx`` and hold it to the signature.
@@ -79,10 +75,18 @@ class ImageReader:
             self.settings = ImageSettings.model_validate(signature.settings)
         except ValidationError as error:
             raise IntegrityError(f"the signature's settings are not those of a detector of images: {error}") from error
-        self._field = signature.inputs[0].name
+        comparison = Comparison(
+            numbers=_numbers,
+            tolerances=_tolerances,
+            overlap=axis_aligned_iou,
+            score_threshold=self.settings.score_threshold,
+            overlap_threshold=self.settings.nms_threshold,
+            limit=self.settings.max_detections,
+            within_class=True,
+        )
+        super().__init__(signature, version, comparison)
         self._classes = signature.classes
         self._session = session_of(graphs[GRAPH], GRAPH, threads=detector_threads())
-        self._tail = b',"model_version":' + msgspec.json.encode(version) + b"}"
         self._check_graph()
 
     def _check_graph(self) -> None:
@@ -97,41 +101,18 @@ class ImageReader:
                 f"the graph gives {shapes}, the signature says boxes (N, A, 4) and scores (N, A, {len(self._classes)})"
             )
 
-    def answer(self, media_type: str, body: bytes) -> Answer:
-        """Boxes of every image of the body, image by image; see ``answering.Reader``."""
-        frames = frames_of(media_type, body, self._field)
-        predictions, labels, observed = [], [], []
-        for row, frame in enumerate(frames):
-            pixels = decode_image(self._content(frame, row), row, self._field)
-            found = self.detect(pixels)
-            predictions.append({"boxes": self.objects(found)})
-            labels.append(found.classes)
-            observed.append(_observation(pixels, found))
-        content = b'{"predictions":' + msgspec.json.encode(predictions) + self._tail
-        return Answer(content, len(frames), np.concatenate(labels), tuple(observed))
-
-    def _content(self, frame: Any, row: int) -> bytes:
+    def decoded(self, frame: Any, row: int) -> Pixels:
+        """The pixels of a file, or of base64 of one; see ``decode_image``."""
         if isinstance(frame, bytes):
-            return frame
+            return decode_image(frame, row, self._field)
         if not isinstance(frame, str):
             text = f"field {self._field!r} of row {row} is not a string"
             raise refused(422, "type", text, field=self._field, row=row, given=echo(frame), allowed=f"base64 of {ALLOWED}")
-        return base64_bytes(frame, row, self._field)
+        return decode_image(base64_bytes(frame, row, self._field), row, self._field)
 
-    def detect(self, pixels: Pixels) -> ImageBoxes:
-        """The boxes in an image ``(H, W, 3)`` uint8, RGB, in its own pixels.
-
-        Raises:
-            PredictionFailed: the graph failed, or gave no numbers.
-        """
-        try:
-            boxes, scores = self._session.run(_OUTPUTS, {_INPUT: network_input(pixels, self.settings.input_size)[None]})
-            return detections_of(boxes[0], scores[0], (pixels.shape[0], pixels.shape[1]), self.settings)
-        except ONNX_ERRORS as error:
-            raise PredictionFailed(f"the graph failed: {error}") from error
-        except (IntegrityError, UserError) as error:
-            # The image has been checked: what suppression refuses are boxes that the network made.
-            raise PredictionFailed(str(error)) from error
+    def _detected(self, frame: Pixels) -> ImageBoxes:
+        boxes, scores = self._session.run(_OUTPUTS, {_INPUT: network_input(frame, self.settings.input_size)[None]})
+        return detections_of(boxes[0], scores[0], (frame.shape[0], frame.shape[1]), self.settings)
 
     def objects(self, found: ImageBoxes) -> list[dict[str, Any]]:
         """Boxes as an answer shows them: class, score, left, top, right, bottom [px]."""
@@ -143,36 +124,23 @@ class ImageReader:
             for kind, score, box in rows
         ]
 
-    def check(self, examples: Examples) -> None:
-        """The graph must find in the packaged images what the native model found; see ``answering.Reader``."""
+    def _labels(self, found: ImageBoxes) -> NDArray[np.int64]:
+        return found.classes
 
-        def found(row: Mapping[str, Any], number: int) -> list[dict[str, Any]]:
-            return self.objects(self.detect(decode_image(self._content(row[self._field], number), number, self._field)))
-
-        try:
-            hold_to_examples(
-                examples, found, numbers=numbers, tolerances=tolerances, overlap=axis_aligned_iou,
-                score_threshold=self.settings.score_threshold, overlap_threshold=self.settings.nms_threshold,
-                limit=self.settings.max_detections, within_class=True,
-            )  # fmt: skip
-        except (InputRefused, PredictionFailed, KeyError) as error:
-            raise IntegrityError(f"the packaged examples cannot be predicted: {error}") from error
+    def _observation(self, frame: Pixels, found: ImageBoxes) -> Observation:
+        measured = {name: (value,) for name, value in image_quantities(frame).items()}
+        return {**measured, CONFIDENCE: () if found.scores is None else tuple(found.scores.tolist())}
 
 
-def numbers(box: Mapping[str, Any]) -> list[float]:
+def _numbers(box: Mapping[str, Any]) -> list[float]:
     """Left, top, right, bottom [px] of a box of an answer."""
     return [float(side) for side in box["box"]]
 
 
-def tolerances(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _tolerances(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Boxes ``(N, 4)`` [px] to the difference allowed for each of their sides ``(N, 4)`` [px]."""
     longest = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     return np.repeat(np.maximum(longest * BOX_TOLERANCE, PIXEL_TOLERANCE)[:, None], 4, axis=1)
-
-
-def _observation(pixels: Pixels, found: ImageBoxes) -> Observation:
-    measured = {name: (value,) for name, value in image_quantities(pixels).items()}
-    return {**measured, CONFIDENCE: () if found.scores is None else tuple(found.scores.tolist())}
 
 
 def decode_image(content: bytes, row: int, field: str) -> Pixels:
@@ -181,13 +149,14 @@ def decode_image(content: bytes, row: int, field: str) -> Pixels:
     Grey, palettes and CMYK become RGB, transparency is dropped, of 16 bits the higher 8 stay; of an animation the first picture.
 
     Raises:
-        InputRefused: 413 for too many pixels, 422 for another format or a damaged file.
+        InputRefused: 413 for too many pixels, 422 for another format, a damaged file, or a JPEG that takes minutes to decode.
     """
     details: dict[str, Any] = {"field": field, "row": row, "allowed": ALLOWED}
     try:
         picture = Image.open(io.BytesIO(content), formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        raise refused(413, "too_many_pixels", f"the image of row {row} is too large: {error}", **details) from error
+        # Pillow's own words name another limit than ours.
+        raise refused(413, "too_many_pixels", f"the image of row {row} has far too many pixels", **details) from error
     except _UNREADABLE as error:
         given = _looks_like(content)
         raise refused(422, "image", f"the image of row {row} is neither PNG nor JPEG", given=given, **details) from error
@@ -195,6 +164,11 @@ def decode_image(content: bytes, row: int, field: str) -> Pixels:
     if width * height > MAX_IMAGE_PIXELS:
         text = f"the image of row {row} has {width * height:,} pixels"
         raise refused(413, "too_many_pixels", text, given=f"{width} x {height}", **details)
+    # Inside compressed data the marker cannot occur; by chance it does once in 64 KiB of metadata.
+    scans = content.count(b"\xff\xda") - len(content) // 2**16 if picture.format != "PNG" else 0
+    if scans > MAX_JPEG_SCANS:
+        text = f"the image of row {row} has {scans:,} scans; at most {MAX_JPEG_SCANS} are decoded"
+        raise refused(422, "too_many_scans", text, given=f"{scans:,} scans", **details)
     try:
         with picture:
             return _rgb(picture)

@@ -10,9 +10,9 @@ import csv
 import io
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from difflib import get_close_matches
 from operator import itemgetter
 from typing import Any
 
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mlops_assets.serving.limits import MAX_ROWS, MAX_STRING_CHARACTERS
-from mlops_assets.serving.refusal import MAX_PROBLEMS, InputProblem, InputRefused, echo
+from mlops_assets.serving.refusal import MAX_PROBLEMS, InputProblem, InputRefused, close_names, echo
 from mlops_assets.tasks.interface import InputField, Signature
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -88,9 +88,9 @@ def decode_csv(body: bytes, fields: Mapping[str, InputField]) -> list[Row]:
     if not table:
         raise _refused(422, "empty", "the CSV body is empty", allowed=f"a header line of {', '.join(fields)} and one line a row")
     header = [name.strip() for name in table[0][1]]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise _refused(422, "duplicate_column", f"the header names {repeated[0]!r} twice", field=repeated[0])
+    if len(set(header)) < len(header):
+        repeated = echo(min(name for name, times in Counter(header).items() if times > 1))
+        raise _refused(422, "duplicate_column", f"the header names {repeated!r} twice", field=repeated)
     readers = [_cell_reader(fields.get(name)) for name in header]
     rows = []
     for number, (line, cells) in enumerate(table[1:]):
@@ -106,6 +106,7 @@ def _cell_reader(field: InputField | None) -> Callable[[str], Any]:
         return cell or None
 
     def number(cell: str) -> Any:
+        """The number of a cell; what is none stays text, so that the refusal shows it as it was sent."""
         stripped = cell.strip()
         if not stripped:
             return None
@@ -198,27 +199,27 @@ class InputReader:
         problems: list[InputProblem] = []
         total = 0
         for number, row in enumerate(rows):
-            found = self._row_problems(number, row)
-            total += len(found)
-            problems.extend(found[: MAX_PROBLEMS - len(problems)])
+            found, count = self._row_problems(number, row, MAX_PROBLEMS - len(problems))
+            total += count
+            problems.extend(found)
         if not problems:
             # Only a body that is no strict JSON gets here although every value is fine: NaN in no field of ours cannot be.
             return _refused(400, "json", "the body is not strict JSON", allowed=SHAPES)
         return InputRefused(422, problems, total=total)
 
-    def _row_problems(self, number: int, row: Any) -> list[InputProblem]:
+    def _row_problems(self, number: int, row: Any, most: int) -> tuple[list[InputProblem], int]:
+        """At most ``most`` problems of a row, and how many it has; to spell out a million would take minutes."""
         if type(row) is not dict:
             text = f"row {number} is a JSON {_kind(row)}, not an object"
-            return [InputProblem("shape", text, row=number, given=echo(row), allowed=SHAPES)]
-        problems = [self._unknown(number, str(name), value) for name, value in row.items() if name not in self._known]
-        for name, field in self.fields.items():
-            problem = value_problem(field, row.get(name), number)
-            if problem is not None:
-                problems.append(problem)
-        return problems
+            return [InputProblem("shape", text, row=number, given=echo(row), allowed=SHAPES)][:most], 1
+        unknown = [name for name in row if name not in self._known]
+        problems = [self._unknown(number, str(name), row[name]) for name in unknown[:most]]
+        odd = (value_problem(field, row.get(name), number) for name, field in self.fields.items())
+        wrong = [problem for problem in odd if problem is not None]
+        return [*problems, *wrong][:most], len(unknown) + len(wrong)
 
     def _unknown(self, number: int, name: str, value: Any) -> InputProblem:
-        near = get_close_matches(name, self._names, n=1, cutoff=0.6)
+        near = close_names(name, self._names)
         near = near or [own for own in self._names if own.casefold() == name.strip().casefold()]
         shown = echo(name)
         hint = f"; did you mean {near[0]!r}?" if near else ""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from mlops_assets.serving.model import LoadedModel
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+_LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 
 class ServingMetrics:
@@ -42,7 +42,8 @@ class ServingMetrics:
         self._requests = Counter("mlops_serving_requests_total", "Answered requests", ("route", "code"), registry=self.registry)
         self._latency = Histogram(
             "mlops_serving_latency_seconds",
-            "Time in the server for one /invocations request",
+            "Time in the server for one /invocations request, by status: a refusal is answered in no time",
+            ("code",),
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
@@ -58,6 +59,7 @@ class ServingMetrics:
         )
         self._switches = Counter("mlops_serving_switches_total", "Changes of the active model version", registry=self.registry)
         self._by_code: dict[tuple[str, int], Counter] = {}
+        self._latency_of: dict[int, Histogram] = {}
         self._by_class: dict[str, tuple[Counter, ...]] = {}
         self._drift = _DriftCollector()
         self.registry.register(self._drift)
@@ -72,7 +74,10 @@ class ServingMetrics:
     def invocation(self, code: int, seconds: float) -> None:
         """Count one answered /invocations request and the time it took."""
         self.request("/invocations", code)
-        self._latency.observe(seconds)
+        latency = self._latency_of.get(code)
+        if latency is None:
+            latency = self._latency_of[code] = self._latency.labels(str(code))
+        latency.observe(seconds)
 
     def predicted(self, model: LoadedModel, answer: Answer) -> None:
         """Count the rows and classes of one answer, and what its frames showed."""

@@ -129,7 +129,8 @@ class DriftMonitor:
 
 
 def _cumulative(quantity: _Quantity) -> list[tuple[str, float]]:
-    uppers = [*(f"{edge:.9g}" for edge in quantity.inner), "+Inf"]
+    # In full: two buckets with one name would make the whole exposition unreadable.
+    uppers = [*(repr(float(edge)) for edge in quantity.inner), "+Inf"]
     running, rows = 0, []
     for upper, count in zip(uppers, quantity.since_start, strict=True):
         running += count

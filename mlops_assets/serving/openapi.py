@@ -1,6 +1,6 @@
 """The OpenAPI 3.1 document of one packaged model, generated from its signature.
 
-Describes what ``application`` answers; requests and predictions are in ``openapi_rows`` and ``openapi_boxes``, the page that
+Describes what ``application`` answers; requests and predictions are in ``openapi_invocations``, the page that
 shows it all in ``documentation``.
 Source: https://spec.openapis.org/oas/v3.1.0
 """
@@ -17,6 +17,7 @@ from mlops_assets.tasks.interface import Signature
 def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Examples) -> dict[str, Any]:
     """The OpenAPI document as JSON-ready data; equal inputs give equal documents."""
     described = openapi_rows if input_kind(signature) == "rows" else openapi_boxes
+    invocations = described.invocations(signature, examples)
     refused = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}}}
     unavailable = {**refused, "description": "No model is loaded"}
     return {
@@ -29,7 +30,7 @@ def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Ex
         },
         "servers": [{"url": "/"}],
         "paths": {
-            "/invocations": {"post": described.invocations(signature, metadata, examples, refused)},
+            "/invocations": {"post": invocations.operation(metadata.version, refused)},
             "/ping": {
                 "get": {
                     "operationId": "ping",
@@ -68,7 +69,7 @@ def openapi_document(signature: Signature, metadata: ModelMetadata, examples: Ex
         },
         "components": {
             "schemas": {
-                **described.schemas(signature, metadata),
+                **invocations.schemas(metadata.version),
                 "Health": _object("status", "model_id", "version", "environment", "digest"),
                 "Drift": _drift_schema(),
                 "Refusal": _refusal_schema(),

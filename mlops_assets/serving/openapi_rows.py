@@ -4,53 +4,45 @@ from __future__ import annotations
 
 from typing import Any
 
-from mlops_assets.serving.limits import MAX_ROWS, MAX_STRING_CHARACTERS
-from mlops_assets.serving.package import Examples, ModelMetadata
+from mlops_assets.serving.limits import BODY_SECONDS, MAX_ROWS, MAX_STRING_CHARACTERS
+from mlops_assets.serving.openapi_invocations import Invocations
+from mlops_assets.serving.package import Examples
 from mlops_assets.tasks.interface import InputField, Signature
 
 _JSON_TYPES = {"number": ["number"], "string": ["string"], "timestamp": ["string", "number"]}
 
 
-def invocations(signature: Signature, metadata: ModelMetadata, examples: Examples, refused: dict[str, Any]) -> dict[str, Any]:
-    """The operation ``POST /invocations``; ``refused`` is the content of every refusal."""
+def invocations(signature: Signature, examples: Examples) -> Invocations:
+    """What a table model's rows and predictions are."""
     row: dict[str, Any] = dict(examples.rows[0]) if examples.rows else {field.name: field.example for field in signature.inputs}
-
-    def refusal(text: str) -> dict[str, Any]:
-        return {**refused, "description": text}
-
     header = ",".join(_cell(field.name) for field in signature.inputs)
     cells = ",".join(_cell(row.get(field.name)) for field in signature.inputs)
-    return {
-        "operationId": "predict",
-        "summary": f"Predict {signature.target} for one row or many",
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"oneOf": [{"$ref": "#/components/schemas/Rows"}, {"$ref": "#/components/schemas/Row"}]},
-                    "examples": {"rows": {"value": {"rows": [row]}}, "one_row": {"value": row}},
-                },
-                "text/csv": {"schema": {"type": "string"}, "examples": {"one_row": {"value": f"{header}\n{cells}\n"}}},
-            },
+    return Invocations(
+        summary=f"Predict {signature.target} for one row or many",
+        description=None,
+        row=row,
+        row_schema={
+            "type": "object",
+            "additionalProperties": False,
+            "required": [field.name for field in signature.inputs if field.required],
+            "properties": {field.name: _property(field) for field in signature.inputs},
         },
-        "responses": {
-            "200": {
-                "description": "One prediction a row, in the order of the rows",
-                "content": {
-                    "application/json": {
-                        "schema": {"$ref": "#/components/schemas/Predictions"},
-                        "example": {"predictions": [_example_prediction(signature, examples)], "model_version": metadata.version},
-                    }
-                },
-            },
-            "400": refusal("The body is not JSON or CSV; the position is told"),
-            "413": refusal(f"The body is over its size limit, or holds more than {MAX_ROWS:,} rows"),
-            "415": refusal("Another content type than application/json or text/csv"),
-            "422": refusal("A field is unknown, missing, of the wrong type or out of range; every problem names field and row"),
-            "500": refusal("The model failed on a valid request"),
-            "503": refusal("No model is loaded"),
+        most_rows=MAX_ROWS,
+        other_bodies={"text/csv": {"schema": {"type": "string"}, "examples": {"one_row": {"value": f"{header}\n{cells}\n"}}}},
+        answered="One prediction a row, in the order of the rows",
+        prediction=_example_prediction(signature, examples),
+        prediction_schema=_prediction_schema(signature),
+        more_schemas={},
+        refusals={
+            400: "The body is not JSON or CSV; the position is told",
+            408: f"The body did not arrive within {BODY_SECONDS:.0f} s",
+            413: f"The body is over its size limit, or holds more than {MAX_ROWS:,} rows",
+            415: "Another content type than application/json or text/csv",
+            422: "A field is unknown, missing, of the wrong type or out of range; every problem names field and row",
+            500: "The model failed on a valid request",
+            503: "No model is loaded, or the requests under way hold all the memory there is for them",
         },
-    }
+    )
 
 
 def _cell(value: Any) -> str:
@@ -67,50 +59,20 @@ def _example_prediction(signature: Signature, examples: Examples) -> dict[str, A
     return {"label": examples.labels[0], "probabilities": dict(zip(signature.classes, examples.probabilities[0], strict=True))}
 
 
-def schemas(signature: Signature, metadata: ModelMetadata) -> dict[str, Any]:
-    """The schemas of a row, several rows, and their predictions."""
-    if signature.classes:
-        prediction: dict[str, Any] = {
-            "type": "object",
-            "required": ["label", "probabilities"],
-            "properties": {
-                "label": {"type": "string", "enum": list(signature.classes)},
-                "probabilities": {
-                    "type": "object",
-                    "required": list(signature.classes),
-                    "properties": {name: {"type": "number", "minimum": 0, "maximum": 1} for name in signature.classes},
-                },
-            },
-        }
-    else:
-        prediction = {
+def _prediction_schema(signature: Signature) -> dict[str, Any]:
+    if not signature.classes:
+        return {
             "type": "object",
             "required": ["value"],
             "properties": {"value": {"type": "number", "description": f"predicted {signature.target}"}},
         }
+    chances = {name: {"type": "number", "minimum": 0, "maximum": 1} for name in signature.classes}
     return {
-        "Row": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": [field.name for field in signature.inputs if field.required],
-            "properties": {field.name: _property(field) for field in signature.inputs},
-        },
-        "Rows": {
-            "type": "object",
-            "additionalProperties": False,
-            "required": ["rows"],
-            "properties": {
-                "rows": {"type": "array", "minItems": 1, "maxItems": MAX_ROWS, "items": {"$ref": "#/components/schemas/Row"}}
-            },
-        },
-        "Prediction": prediction,
-        "Predictions": {
-            "type": "object",
-            "required": ["predictions", "model_version"],
-            "properties": {
-                "predictions": {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}},
-                "model_version": {"type": "string", "examples": [metadata.version]},
-            },
+        "type": "object",
+        "required": ["label", "probabilities"],
+        "properties": {
+            "label": {"type": "string", "enum": list(signature.classes)},
+            "probabilities": {"type": "object", "required": list(signature.classes), "properties": chances},
         },
     }
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from difflib import get_close_matches
+from reprlib import Repr
 from typing import Any
 
 import msgspec
@@ -16,6 +18,12 @@ from mlops_assets.errors import UserError
 #: An answer never carries more problems than this; the total is always told.
 MAX_PROBLEMS = 20
 _MAX_ECHO = 120
+#: A name that is longer is no misspelling; comparing it letter by letter would take seconds.
+_MAX_NAME = 200
+#: The beginning of a list or object; all of it may be megabytes.
+_SHORT = Repr()
+_SHORT.maxlist = _SHORT.maxdict = _SHORT.maxtuple = 30
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = _MAX_ECHO
 
 
 class InputProblem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -58,6 +66,11 @@ def echo(value: Any) -> Any:
         return value
     if isinstance(value, int | float):
         return value if abs(value) < 2**53 and math.isfinite(value) else str(value)[:_MAX_ECHO]
-    text = value if isinstance(value, str) else repr(value)
+    text = value if isinstance(value, str) else _SHORT.repr(value)
     text = text.encode("utf-8", "backslashreplace").decode()
     return text if len(text) <= _MAX_ECHO else f"{text[:_MAX_ECHO]}… ({len(text)} characters)"
+
+
+def close_names(name: str, names: Sequence[str]) -> list[str]:
+    """The one of ``names`` that ``name`` may have been meant to be, if any."""
+    return get_close_matches(name, names, n=1, cutoff=0.6) if len(name) <= _MAX_NAME else []

@@ -102,6 +102,7 @@ def _run(application: Application, host: str, port: int) -> None:
     sys.setswitchinterval(0.001)
 
     async def main() -> None:
+        """Serve until SIGTERM or SIGINT, which the loop itself must hear: the server belongs to its thread."""
         server = Server(
             application,
             address=host,

@@ -20,17 +20,10 @@ from pathlib import Path
 import pytest
 
 from mlops_assets.errors import IntegrityError, NotFound, UserError
-from mlops_assets.serving.deployment import (
-    DeploymentFailed,
-    deploy,
-    endpoint_folder,
-    ensure_running,
-    list_endpoints,
-    predict,
-    rollback,
-    stop,
-)
+from mlops_assets.serving.client import DeploymentFailed, predict
+from mlops_assets.serving.deployment import deploy, ensure_running, rollback, stop
 from mlops_assets.serving.endpoint_state import POINTER, SERVER_LOCK, SUPERVISOR_LOCK, read_state, read_status
+from mlops_assets.serving.inventory import endpoint_folder, list_endpoints
 from mlops_assets.serving.process import holder, port_is_free
 from resources.endpoints import Endpoints, LocalEndpoints
 

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mlops_assets.errors import UserError
+from mlops_assets.serving.client import predict
 from mlops_assets.serving.limits import MAX_BODY_BYTES, MAX_ROWS
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
@@ -136,12 +138,18 @@ def test_metrics_count_requests_rows_classes_and_latency(client: Client) -> None
     assert grown['mlops_serving_requests_total{"code": "200", "route": "/invocations"}'] == 1
     assert grown['mlops_serving_requests_total{"code": "422", "route": "/invocations"}'] == 1
     assert grown["mlops_serving_rows_total{}"] == len(fabricated.ROWS)
-    assert grown["mlops_serving_latency_seconds_count{}"] == 2
+    for code in ("200", "422"):
+        assert grown[f'mlops_serving_latency_seconds_count{{"code": "{code}"}}'] == 1
     yes = sum(fabricated.probability(row, 1.0) > 0.5 for row in fabricated.ROWS)
     assert grown['mlops_serving_predictions_total{"label": "はい", "version": "v1.0.0"}'] == yes
     info = [name for name, value in after.items() if name.startswith("mlops_serving_model_info") and value == 1]
     assert len(info) == 1
     assert '"version": "v1.0.0"' in info[0]
+
+
+def test_half_a_surrogate_pair_is_refused_by_field(client: Client) -> None:
+    with pytest.raises(UserError, match="年齢"):
+        predict(f"http://127.0.0.1:{client.port}", [{"年齢": "\ud800"}])
 
 
 def test_a_tampered_package_and_a_taken_port_end_the_process_with_a_reason(tmp_path: Path) -> None:
@@ -156,6 +164,28 @@ def test_a_tampered_package_and_a_taken_port_end_the_process_with_a_reason(tmp_p
     (package / "model.onnx").write_bytes(fabricated.classifier(9.0))
     assert start(package, free_port(), tmp_path / "log").wait(timeout=15) == 1
     assert "expected SHA-256" in (tmp_path / "log").read_text()
+
+
+def test_a_client_that_goes_away_costs_no_error_and_is_counted(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    process = start(fabricated.regression_package(tmp_path / "package"), port, log)
+    client = Client(port)
+    wait_healthy(client, process, log)
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as raw:
+            raw.sendall(b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{")
+            time.sleep(0.2)
+        deadline = time.monotonic() + 10
+        gone = 'mlops_serving_requests_total{"code": "499", "route": "/invocations"}'
+        while gone not in (found := samples(client)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert not any(name.startswith("mlops_serving_latency_seconds_count") for name in found)
+        assert client.predict({"x": 2}).status == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+    assert "Traceback" not in log.read_text()
 
 
 def test_sigterm_ends_it_while_a_connection_is_kept_open(tmp_path: Path) -> None:

@@ -16,11 +16,10 @@ from mlops_assets.data.dataset import OBJECTS
 from mlops_assets.errors import IntegrityError
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.serving.example_boxes import hold_to_examples
-from mlops_assets.serving.images import ImageReader, decode_image, numbers, tolerances
+from mlops_assets.serving.images import ImageReader, decode_image
 from mlops_assets.serving.package import GRAPH, Examples
 from mlops_assets.tasks.detection.drift import CONFIDENCE, IMAGE_QUANTITIES, histogram_of, image_quantities
 from mlops_assets.tasks.detection.image_boxes import ImageBoxes
-from mlops_assets.tasks.detection.overlap import axis_aligned_iou
 from mlops_assets.tasks.detection2d.decoding import detections_of, network_input
 from mlops_assets.tasks.detection2d.export import Found, checked_distance, export_onnx, run_native, session_of
 from mlops_assets.tasks.detection2d.fitting import detect, evenly
@@ -124,21 +123,18 @@ def _compare(
         largest = max(largest, apart)
         size = (pixels.shape[0], pixels.shape[1])
         boxes = [detections_of(found.boxes[0], found.scores[0], size, settings) for found in (native, graph)]
-        if not _agree(reader.objects(boxes[0]), reader.objects(boxes[1]), settings):
+        if not _agree(reader.objects(boxes[0]), reader.objects(boxes[1]), reader):
             differing.append(name)
         counts.append(len(boxes[0].boxes))
     fullest = sorted(range(len(rows)), key=lambda place: -counts[place])
     return _Compared(largest, tuple(differing), tuple(rows[place] for place in fullest[: 4 * EXAMPLES]))
 
 
-def _agree(native: list[dict[str, Any]], graph: list[dict[str, Any]], settings: YoloxSettings) -> bool:
+def _agree(native: list[dict[str, Any]], graph: list[dict[str, Any]], reader: ImageReader) -> bool:
     """Whether two answers to one image are the same by the rules of the server's check."""
+    examples = Examples(rows=({},), boxes=(tuple(native),))
     try:
-        hold_to_examples(
-            Examples(rows=({},), boxes=(tuple(native),)), lambda _row, _number: graph, numbers=numbers, tolerances=tolerances,
-            overlap=axis_aligned_iou, score_threshold=settings.score_threshold, overlap_threshold=settings.nms_threshold,
-            limit=settings.detections, within_class=True,
-        )  # fmt: skip
+        hold_to_examples(examples, lambda _row, _number: graph, reader.comparison)
     except IntegrityError:
         return False
     return True

@@ -88,3 +88,12 @@ def test_the_window_holds_exactly_the_latest_frames(values: list[list[float]], w
     quantity = monitor.page()["quantities"][0]
     assert sum(quantity["counts"]) == sum(len(one) for one in values[-window:])
     assert min(quantity["counts"]) >= 0
+
+
+def test_buckets_have_different_names_however_near_their_edges_are() -> None:
+    near = Histogram(edges=(0.0, 1.0000000001, 1.0000000002, 2.0), counts=(1, 1, 1))
+    monitor = DriftMonitor({"brightness": near})
+    monitor.observe([{"brightness": (1.0, 1.5)}])
+    ((_, _, buckets, _),) = monitor.figures()
+    assert [count for _, count in buckets] == [1, 1, 2]
+    assert len({name for name, _ in buckets}) == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,36 @@ def test_an_unknown_field_brings_the_nearest_one_and_a_missing_required_one_is_t
         ("required", "年齢", None),
     }
     assert only(refused({**GOOD, "incme": 1})).did_you_mean == "income"
+
+
+MANY = 40_000
+
+
+@pytest.mark.parametrize(
+    ("body", "is_csv", "total"),
+    [
+        (",".join(f"c{number}" for number in range(MANY)) + "\n" + "1," * (MANY - 1) + "1\n", True, MANY + 1),
+        (json.dumps({"rows": [{f"joind{number}": 1 for number in range(20)}] * MAX_ROWS}), False, 21 * MAX_ROWS),
+        (json.dumps({"income" * 2_000_000: 1}), False, 2),
+    ],
+    ids=["columns", "unknown fields", "a long name"],
+)
+def test_what_is_wrong_a_thousand_times_is_told_in_no_time(body: str, is_csv: bool, total: int) -> None:
+    started = time.process_time()
+    if is_csv:
+        with pytest.raises(InputRefused) as caught:
+            READER.feeds(decode_csv(body.encode(), READER.fields))
+        refusal = caught.value
+    else:
+        refusal = refused(body)
+    assert (refusal.status, refusal.total) == (422, total)
+    assert len(refusal.body()) < 20_000
+    assert time.process_time() - started < 0.7, "the work must not grow with the square of what is sent"
+
+
+def test_a_column_that_is_named_twice_is_told() -> None:
+    with pytest.raises(InputRefused, match="'b' twice"):
+        decode_csv(b"a,c,b,b,c\n1,2,3,4,5\n", READER.fields)
 
 
 def test_all_problems_are_counted_and_the_first_ones_spelled_out() -> None:

@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
-from importlib.metadata import packages_distributions, version
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -132,53 +126,6 @@ def test_the_dockerfile_copies_what_is_there_and_keeps_the_contract(package: Pat
     entry = ast.literal_eval(command)
     assert entry[1:] == ["-m", "mlops_assets.serving", "--package", "/opt/ml/model", "--host", "0.0.0.0", "--port", "8080"]
     assert "HEALTHCHECK" in text
-
-
-_ONLY_LISTED = """
-import runpy, sys
-listed = set(sys.argv.pop(1).split(","))
-class OnlyListed:
-    def find_spec(self, name, path=None, target=None):
-        top = name.partition(".")[0]
-        ours = top == "mlops_assets" or top.startswith("_sysconfigdata")
-        if top not in listed and top not in sys.stdlib_module_names and not ours:
-            raise ImportError(f"{name} is not in requirements.txt")
-        if name in ("mlops_assets.data", "mlops_assets.assets"):
-            raise ImportError(name)
-sys.meta_path.insert(0, OnlyListed())
-runpy.run_module("mlops_assets.serving", run_name="__main__", alter_sys=True)
-"""
-
-
-@pytest.mark.service
-def test_the_packaged_server_runs_with_its_own_code_and_only_what_requirements_list(package: Path, tmp_path: Path) -> None:
-    pins = {line.partition("==")[0] for line in (package / "requirements.txt").read_text().split()}
-    modules = [name for name, owners in packages_distributions().items() if {o.lower().replace("_", "-") for o in owners} & pins]
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    shutil.copytree(package / "server", tmp_path / "server")
-    # Not measured: the copied code would be counted beside the code it is a copy of.
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
-    environment = {**inherited, "PYTHONPATH": str(tmp_path / "server")}
-    arguments = ["--package", str(package), "--port", str(port), "serve"]
-    command = [sys.executable, "-c", _ONLY_LISTED, ",".join(modules), *arguments]
-    with (tmp_path / "log").open("wb") as output:
-        process = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=output, stderr=output)
-    try:
-        deadline = time.monotonic() + 15
-        while True:
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=2) as reply:
-                    assert json.load(reply)["version"] == "v1.0.0"
-                break
-            except OSError:
-                assert process.poll() is None and time.monotonic() < deadline, (tmp_path / "log").read_text()
-                time.sleep(0.05)
-        verify(package)  # serving writes nothing into the package
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=10) == 0, (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize(
