@@ -74,7 +74,7 @@ def test_every_fact_of_the_record_is_in_the_report(churn: SimpleNamespace, langu
         "34,984",
         "7,497",
         "22",
-        "0.0712",
+        "7.1 %",
         "< 5 %",
         "6,307",
         "441",
