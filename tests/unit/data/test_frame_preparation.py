@@ -13,7 +13,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from mlops_assets.data.dataset import PreparedDataset, QualityCheck
-from mlops_assets.data.forms import installed_forms
+from mlops_assets.data.forms import Preparation, installed_forms
 from mlops_assets.data.frame_copying import copy_shard
 from mlops_assets.data.frame_preparation import link
 from mlops_assets.data.kitti.frames import KittiCopy
@@ -52,7 +52,9 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         out = folder / f"out-{len(list(folder.glob('out-*')))}"
         out.mkdir()
         made = FORM.prepare(
-            folder / "version", request, "objects", out, now=datetime.now(UTC), memory_limit="1GB", shard=shard, told=quiet
+            Preparation(
+                folder / "version", request, "objects", out, datetime.now(UTC), memory_limit="1GB", shard=shard, told=quiet
+            )
         )
         assert PreparedDataset.read(out) == made
         return made, out
