@@ -179,6 +179,18 @@ def test_repeated_frames_are_learned_from_once(world: Path, tmp_path: Path, prep
     assert sum(kept.rows.values()) == FRAMES
 
 
+@pytest.mark.parametrize(("task", "folder", "suffix"), [("detection_2d", "image_2", "png"), ("detection_3d", "velodyne", "bin")])
+def test_frames_that_differ_only_in_what_the_task_does_not_see_are_the_same_to_it(
+    world: Path, tmp_path: Path, prepare: Prepare, task: str, folder: str, suffix: str
+) -> None:
+    source = copied(world, tmp_path / "world")
+    content = (source / "training" / folder / f"000000.{suffix}").read_bytes()
+    (source / "training" / folder / f"000004.{suffix}").write_bytes(content)  # one in train, one in val
+    other = "detection_3d" if task == "detection_2d" else "detection_2d"
+    assert prepare(source, task=task)[0].removed["duplicates"] == 1
+    assert prepare(source, task=other, work="other")[0].removed["duplicates"] == 0
+
+
 def test_labels_that_make_no_sense_and_classes_that_do_not_occur_raise_an_alert(
     world: Path, tmp_path: Path, prepare: Prepare
 ) -> None:
