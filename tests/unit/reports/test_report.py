@@ -175,6 +175,12 @@ def test_many_classes_leave_the_confusion_table_to_the_record(churn: SimpleNames
     assert max(len(line) for line in text.splitlines()) < 400
 
 
+def test_classes_that_are_not_named_are_counted(churn: SimpleNamespace) -> None:
+    data = churn.deployed().dataset.model_copy(update={"classes": tuple(f"k{number}" for number in range(15))})
+    text = report_markdown(churn.deployed(dataset=data), "ja")
+    assert "`k11` ほか3件" in text and "`k12`" not in text
+
+
 def test_numbers_are_written_as_people_read_them() -> None:
     assert [duration(seconds, "ja") for seconds in (0.05, 8.34, 59.97, 61, 3725, None)] == [
         "0.05秒", "8.3秒", "1分0秒", "1分1秒", "1時間2分", "—",
