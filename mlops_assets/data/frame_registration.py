@@ -128,7 +128,7 @@ def _require_no_columns(entry: CatalogueEntry) -> None:
                 "this is a KITTI copy: its frames have no columns, what is learned are the labelled objects",
                 field=name,
                 given=value,
-                next_step=f"leave {name} out; an issue chooses classes with `classes:`",
+                next_step=f"leave {name} out; an issue chooses classes with `dataset: {{classes: [Car]}}`",
             )
 
 
