@@ -26,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
 from mlops_assets.data.dataset import CatalogueEntry  # noqa: E402
-from mlops_assets.data.forms import form_of  # noqa: E402
+from mlops_assets.data.forms import Preparation, form_of  # noqa: E402
 from mlops_assets.request.schema import DatasetRequest, TrainingRequest  # noqa: E402
 from mlops_assets.serving.package import verify  # noqa: E402
 from resources.platform import Platform  # noqa: E402
@@ -82,8 +82,10 @@ def measure(folder: Path, frames: int) -> dict[str, Any]:
 
     _, preparing = timed(
         lambda: form_of(version).prepare(
-            source, request, "objects", out, now=datetime.now(UTC), memory_limit="1GB",
-            shard=opened.shards.opener(version, nothing), told=nothing,
+            Preparation(
+                source=source, request=request, target="objects", out=out, now=datetime.now(UTC), memory_limit="1GB",
+                shard=opened.shards.opener(version, nothing), told=nothing,
+            )
         )
     )  # fmt: skip
     _, publishing = timed(lambda: opened.store.publish("datasets/world/processed/benchmark", out))

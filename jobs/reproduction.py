@@ -10,7 +10,7 @@ from pydantic import Field
 
 from mlops_assets.code_version import code_version, environment_versions
 from mlops_assets.data.dataset import DatasetVersion
-from mlops_assets.data.forms import form_of
+from mlops_assets.data.forms import Preparation, form_of
 from mlops_assets.errors import UserError
 from mlops_assets.reports.record import Phase, PhaseState
 from mlops_assets.request.schema import Frozen
@@ -90,14 +90,16 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
         source = platform.catalogue.folder(record.dataset.dataset_id, record.dataset.version)
         version = DatasetVersion.model_validate_json((source / "version.json").read_bytes())
         prepared = form_of(version).prepare(
-            source,
-            request,
-            record.dataset.target,
-            folders["dataset"],
-            now=datetime.now(UTC),
-            memory_limit=platform.settings.memory_limit,
-            shard=lambda number: platform.shards.frames(version, number)[0],
-            told=lambda fraction, text: show(ProgressEvent(training_id, "data", "running", fraction, text, {})),
+            Preparation(
+                source=source,
+                request=request,
+                target=record.dataset.target,
+                out=folders["dataset"],
+                now=datetime.now(UTC),
+                memory_limit=platform.settings.memory_limit,
+                shard=lambda number: platform.shards.frames(version, number)[0],
+                told=lambda fraction, text: show(ProgressEvent(training_id, "data", "running", fraction, text, {})),
+            )
         )
         tell("data", "done", prepared.digest[:12])
         tell("features", "running")

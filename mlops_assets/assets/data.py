@@ -81,7 +81,7 @@ def check_results(checks: Iterable[QualityCheck]) -> list[AssetCheckResult]:
 )
 def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetCheckResult | MaterializeResult[object]]:
     """Prepare the plan's dataset version; nothing runs unless exactly this plan has been approved."""
-    from mlops_assets.data.forms import form_of
+    from mlops_assets.data.forms import Preparation, form_of
     from mlops_assets.data.quality import QualityRejected
 
     platform: Platform = context.resources.platform
@@ -102,14 +102,16 @@ def dataset(context: AssetExecutionContext, plan: Artifact) -> Iterator[AssetChe
 
         try:
             prepared = form.prepare(
-                source,
-                request,
-                approved.target,
-                step.folder,
-                now=datetime.now(UTC),
-                memory_limit=platform.settings.memory_limit,
-                shard=platform.shards.opener(version, told),
-                told=told,
+                Preparation(
+                    source=source,
+                    request=request,
+                    target=approved.target,
+                    out=step.folder,
+                    now=datetime.now(UTC),
+                    memory_limit=platform.settings.memory_limit,
+                    shard=platform.shards.opener(version, told),
+                    told=told,
+                )
             )
         except QualityRejected as rejected:
             for check in rejected.checks:

@@ -20,6 +20,7 @@ from typing import Literal
 
 from pydantic import Field
 
+from mlops_assets.data.reasons import Reason
 from mlops_assets.request.schema import Frozen
 
 ColumnKind = Literal["number", "category", "timestamp", "identifier"]
@@ -95,6 +96,9 @@ class QualityCheck(Frozen):
     severity: Literal["stop", "alert", "log"]
     passed: bool
     evidence: dict[str, float | int | str | None] = Field(default_factory=dict, description="column or figure -> value")
+    reasons: dict[str, Reason] = Field(
+        default_factory=dict, description="evidence that is a line of English -> the same for readers of other languages"
+    )
     limit: str = Field(default="", description="the limit in words of the rule, e.g. `< 5 %`")
 
 

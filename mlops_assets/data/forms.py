@@ -7,6 +7,7 @@ the name in ``DatasetVersion.form`` only. What a table is made of is in ``ingest
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,29 @@ Told = Callable[[float, str], None]
 """Called with the fraction done (0..1) and one line of text."""
 ShardFolder = Callable[[int], Path]
 """The folder of one shard of a version, made first where it has not been made yet; see ``resources.shards``."""
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What one training wants of one version; a form takes from it what it needs.
+
+    Attributes:
+        source: folder of the version.
+        target: column, or the name of what a detector predicts.
+        out: empty folder for the prepared dataset.
+        now: aware of its zone; freshness is judged by it.
+        memory_limit: of the engine, as DuckDB writes it.
+        shard: of a version that is kept in shards.
+    """
+
+    source: Path
+    request: TrainingRequest
+    target: str
+    out: Path
+    now: datetime
+    memory_limit: str
+    shard: ShardFolder
+    told: Told
 
 
 class DatasetForm(Protocol):
@@ -39,19 +63,8 @@ class DatasetForm(Protocol):
         """
         ...
 
-    def prepare(
-        self,
-        source: Path,
-        request: TrainingRequest,
-        target: str,
-        out: Path,
-        *,
-        now: datetime,
-        memory_limit: str,
-        shard: ShardFolder,
-        told: Told,
-    ) -> PreparedDataset:
-        """Judge, clean and split the version in ``source``; ``out`` becomes a prepared dataset folder.
+    def prepare(self, asked: Preparation) -> PreparedDataset:
+        """Judge, clean and split a version; ``asked.out`` becomes a prepared dataset folder.
 
         Raises:
             QualityRejected: a rule that stops a training did not hold.

@@ -42,6 +42,7 @@ from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.kitti.labels import DONT_CARE, KittiObjects, label_text
 from mlops_assets.data.kitti.layout import Frame, FrameIndex, Part
 from mlops_assets.data.kitti.tracking import TrackedObjects, read_tracking_labels
+from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected, MlopsError, NotFound
 from mlops_assets.request.digest import sha256_of
 
@@ -94,6 +95,7 @@ class _Shard:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def make(self, frames: Sequence[FrameEntry], shard: int, told: Told) -> ShardSummary:
+        """Every frame, a few at once and in the order of ids; NotFound where the copy was taken away meanwhile."""
         shutil.rmtree(self.out / _UNFINISHED, ignore_errors=True)
         for name in _FOLDERS.values():
             for place in (self.out, self.out / _UNFINISHED):
@@ -149,7 +151,7 @@ class _Shard:
             try:
                 files[part] = self._file(entry, part, file, work, key)
             except DataRejected as error:
-                damaged.append(self._damage(entry, part, error.headline))
+                damaged.append(self._damage(entry, part, error.headline, _why(error)))
         if not damaged:
             objects, findings, damaged = self._read(entry, files, work)
         if damaged:
@@ -196,9 +198,10 @@ class _Shard:
                     yield block
         except OSError as error:
             if error.errno in _MISSING:
-                raise DataRejected("is missing") from error
+                raise FileRejected("is missing", reason=because("missing")) from error
             if error.errno in _UNREADABLE:
-                raise DataRejected(f"cannot be read: {error.strerror}") from error
+                reason = because("no_access", error=error.strerror or type(error).__name__)
+                raise FileRejected(f"cannot be read: {error.strerror}", reason=reason) from error
             raise
 
     def _sequence(self, part: Part, file: SourceFile) -> str | dict[int, TrackedObjects] | DataRejected:
@@ -219,7 +222,7 @@ class _Shard:
             return calibration_text(read_calibration(path))
         frames = read_tracking_labels(path)
         if any(tracked.objects.scores is not None for tracked in frames.values()):
-            raise DataRejected("has scores: these are detections, no labels")
+            raise FileRejected("has scores: these are detections, no labels", reason=because("detections"))
         return frames
 
     def _read(
@@ -236,18 +239,21 @@ class _Shard:
             try:
                 copy.cloud(frame.frame_id)
             except DataRejected as error:
-                damaged.append(self._damage(entry, "cloud", _reason(error.headline, work, files["cloud"])))
+                line = _reason(error.headline, work, files["cloud"])
+                damaged.append(self._damage(entry, "cloud", line, _why(error)))
         parts = {kept.key: part for part, kept in files.items()}
         for finding in checked.findings:
             if finding.code == "damaged_file":
                 part = parts[finding.file]
-                damaged.append(self._damage(entry, part, _reason(finding.text, work, files[part])))
+                damaged.append(self._damage(entry, part, _reason(finding.text, work, files[part]), finding.reason))
         objects = {count.name[:64]: count.objects for count in checked.classes if count.name != DONT_CARE}
         return objects, checked.findings, damaged
 
-    def _damage(self, entry: FrameEntry, part: Part, reason: str) -> DamagedFile:
-        line = " ".join(reason.replace(f"{self.root}/", "").split())
-        return DamagedFile(frame_id=entry.object_id, part=part, key=entry.files[part].key, reason=line[:300])
+    def _damage(self, entry: FrameEntry, part: Part, reason: str, why: Reason | None) -> DamagedFile:
+        """``why`` may be unknown: then it is no image, no cloud …, whatever the line says of it."""
+        line = " ".join(reason.replace(f"{self.root}/", "").split())[:300]
+        key = entry.files[part].key
+        return DamagedFile(frame_id=entry.object_id, part=part, key=key, reason=line, why=why or because(part))
 
     def _finish(self, whole: list[FrameContent], damaged: list[DamagedFile], shard: int) -> ShardSummary:
         """Leave nothing but whole frames, safe on the disk, and say so last."""
@@ -284,10 +290,14 @@ class _Shard:
 
 def _require_unchanged(file: SourceFile, sha256: str, size: int) -> None:
     if size != file.bytes:
-        told = f"{size:,}" if size < file.bytes else "more"
-        raise DataRejected(f"changed since it was registered: {told} bytes, {file.bytes:,} expected")
+        shrunk = size < file.bytes
+        told = f"{size:,}" if shrunk else "more"
+        raise FileRejected(
+            f"changed since it was registered: {told} bytes, {file.bytes:,} expected",
+            reason=because("resized", bytes=size, expected=file.bytes) if shrunk else because("grown", expected=file.bytes),
+        )
     if sha256 != file.sha256:
-        raise DataRejected("changed since it was registered: other content of the same size")
+        raise FileRejected("changed since it was registered: other content of the same size", reason=because("altered"))
 
 
 def _object_text(tracked: TrackedObjects | None) -> str:
@@ -299,6 +309,10 @@ def _object_text(tracked: TrackedObjects | None) -> str:
         given.names, levels, given.occlusion, given.alpha, given.boxes_2d, given.dimensions, given.locations, given.rotation_y
     )
     return label_text(objects, decimals=_DECIMALS)
+
+
+def _why(error: DataRejected) -> Reason | None:
+    return error.reason if isinstance(error, FileRejected) else None
 
 
 def _reason(text: str, work: Path, kept: KeptFile) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from mlops_assets.data.dataset import KITTI, CatalogueEntry, DatasetVersion, PreparedDataset, QualityCheck
-from mlops_assets.data.forms import ShardFolder, Told
-from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.data.forms import Preparation, Told
 from mlops_assets.request.vocabulary import Language
 
 
@@ -29,22 +27,11 @@ class KittiForm:
 
         return register_copy(entry, out, told)
 
-    def prepare(
-        self,
-        source: Path,
-        request: TrainingRequest,
-        target: str,
-        out: Path,
-        *,
-        now: datetime,
-        memory_limit: str,
-        shard: ShardFolder,
-        told: Told,
-    ) -> PreparedDataset:
+    def prepare(self, asked: Preparation) -> PreparedDataset:
         """Judge, link and split the frames; see ``frame_preparation``."""
         from mlops_assets.data.frame_preparation import prepare_frames
 
-        return prepare_frames(source, request, target, out, shard=shard, told=told)
+        return prepare_frames(asked.source, asked.request, asked.target, asked.out, shard=asked.shard, told=asked.told)
 
     def report(self, version: DatasetVersion, checks: Sequence[QualityCheck], language: Language) -> str:
         """See ``frame_report``."""

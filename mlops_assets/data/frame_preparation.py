@@ -44,6 +44,8 @@ NEEDED: Final[Mapping[str, tuple[Part, ...]]] = {
 }  # fmt: skip
 #: Kind of task -> files that it is given; other kinds are given all.
 GIVEN: Final[Mapping[str, tuple[Part, ...]]] = {"detection_2d": ("image", "calibration", "labels")}
+#: Kind of task -> what it looks at, so that frames which differ only in the rest are the same to it; others look at both.
+SHOWN: Final[Mapping[str, tuple[Part, ...]]] = {"detection_2d": ("image",), "detection_3d": ("cloud",)}
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
@@ -73,7 +75,8 @@ def prepare_frames(
     needed = NEEDED.get(request.task_type, ("labels",))
     incomplete = {frame.entry.object_id: lack for frame in whole if (lack := _lacking(frame, needed))}
     complete = [frame for frame in whole if frame.entry.object_id not in incomplete]
-    single = _without_repeated(complete) if request.preprocessing.remove_duplicates else complete
+    different = _without_repeated(complete, SHOWN.get(request.task_type, ("image", "cloud")))
+    single = different if request.preprocessing.remove_duplicates else complete
     by_id = {frame.entry.frame_id: frame for frame in single}
     checks: tuple[QualityCheck, ...] = (check_files(version.rows, damaged, incomplete, len(single)),)
     require_stop_rules(checks)
@@ -90,7 +93,7 @@ def prepare_frames(
             asked,
             sum(not frame.content.objects for frame in frames),
         ),
-        check_repeated(len(complete) - len(_without_repeated(complete)), len(complete)),
+        check_repeated(len(complete) - len(different), len(complete)),
         check_support(counts, asked),
     )
     require_stop_rules(checks)
@@ -147,9 +150,9 @@ def _lacking(frame: _Frame, needed: Sequence[Part]) -> tuple[Part, ...]:
     return tuple(part for part in needed if part not in frame.content.files)
 
 
-def _without_repeated(frames: Sequence[_Frame]) -> list[_Frame]:
+def _without_repeated(frames: Sequence[_Frame], shown: Sequence[Part]) -> list[_Frame]:
     """Of frames that show the same the first, so that none is both learned from and measured with."""
-    return list({appearance(frame.entry): frame for frame in reversed(frames)}.values())[::-1]
+    return list({appearance(frame.entry, shown): frame for frame in reversed(frames)}.values())[::-1]
 
 
 def _limited(assigned: Assignment, request: TrainingRequest) -> dict[Split, list[str]]:

@@ -15,6 +15,7 @@ from mlops_assets.data.frame_shards import DamagedFile
 from mlops_assets.data.kitti.check import Code, Finding
 from mlops_assets.data.kitti.layout import Part
 from mlops_assets.data.quality import DUPLICATE_RATE
+from mlops_assets.data.reasons import Reason, because
 
 Evidence = dict[str, float | int | str | None]
 Severity = Literal["stop", "alert", "log"]
@@ -46,14 +47,18 @@ def check_files(
     """
     lost = len({file.frame_id for file in damaged})
     evidence: Evidence = {}
+    reasons: dict[str, Reason] = {}
     if lost:
         evidence["damaged_frames"] = lost
         evidence["rate"] = lost / frames
-    for key, reason in list({file.key: file.reason for file in damaged}.items())[:_FILES_TOLD]:
-        evidence[key] = reason
-    more = len({file.key for file in damaged}) - _FILES_TOLD
+    by_key = {file.key: file for file in damaged}
+    for key, file in list(by_key.items())[:_FILES_TOLD]:
+        evidence[key] = file.reason
+        if file.why:
+            reasons[key] = file.why
+    more = len(by_key) - _FILES_TOLD
     if more > 0:
-        evidence["…"] = f"{more} more"
+        evidence["…"], reasons["…"] = f"{more} more", because("more", count=more)
     if incomplete:
         evidence["incomplete_frames"] = len(incomplete)
         for part, count in Counter(part for parts in incomplete.values() for part in parts).items():
@@ -66,7 +71,7 @@ def check_files(
         severity = "alert"
     limit = f"all whole; stops above {DAMAGE_STOP:.0%} of the frames or below {LEAST_FRAMES} frames"
     passed = not damaged and not incomplete and severity != "stop"
-    return QualityCheck(rule="files", severity=severity, passed=passed, evidence=evidence, limit=limit)
+    return QualityCheck(rule="files", severity=severity, passed=passed, evidence=evidence, reasons=reasons, limit=limit)
 
 
 def check_labels(findings: Sequence[Finding], objects: Mapping[str, int], asked: Sequence[str], empty: int) -> QualityCheck:
@@ -80,18 +85,24 @@ def check_labels(findings: Sequence[Finding], objects: Mapping[str, int], asked:
     """
     problems = [finding for finding in findings if finding.code in LABEL_FINDINGS]
     evidence: Evidence = {}
+    reasons: dict[str, Reason] = {}
     absent = [name for name in asked if not objects.get(name)]
     for name in absent:
-        evidence[f"class {name}"] = "asked for, no object"
+        evidence[f"class {name}"], reasons[f"class {name}"] = "asked for, no object", because("class_without_objects")
     for code, count in Counter(finding.code for finding in problems).most_common():
         evidence[_NAMES.get(code, code)] = count
         for finding in [finding for finding in problems if finding.code == code][:_EXAMPLES]:
             where, _, what = finding.text.partition(": ")
-            evidence[f"{finding.file}, {where}"] = what or finding.frame
+            key = f"{finding.file}, {where}"
+            if key in evidence:  # told above under what is wrong with it first; both would be read as one
+                continue
+            evidence[key] = what or finding.frame
+            if finding.reason:
+                reasons[key] = finding.reason
     if empty:
         evidence["frames_without_objects"] = empty
     return QualityCheck(
-        rule="labels", severity="alert", passed=not problems and not absent, evidence=evidence,
+        rule="labels", severity="alert", passed=not problems and not absent, evidence=evidence, reasons=reasons,
         limit="known classes, boxes with area inside the image, in agreement with the calibration",
     )  # fmt: skip
 
@@ -108,6 +119,7 @@ def check_repeated(repeated: int, frames: int) -> QualityCheck:
 def check_support(counts: Mapping[str, Mapping[str, int]], asked: Sequence[str]) -> QualityCheck:
     """Stop: there are objects to learn from and to measure with. Alert: a class that is asked for is in only some splits."""
     evidence: Evidence = {name: sum(counts[name].values()) for name in SPLITS}
+    reasons: dict[str, Reason] = {}
     severity: Severity = "alert"
     lacking = [split for split in ("train", "test") if not evidence[split]]
     if lacking:
@@ -115,8 +127,10 @@ def check_support(counts: Mapping[str, Mapping[str, int]], asked: Sequence[str])
     missing = {name: [split for split in SPLITS if not counts[split].get(name)] for name in asked}
     for name, splits in missing.items():
         if splits:
-            evidence[f"class {name}"] = f"no object in {', '.join(splits)}"
+            lacks = ", ".join(splits)
+            evidence[f"class {name}"] = f"no object in {lacks}"
+            reasons[f"class {name}"] = because("class_not_in_splits", splits=lacks)
     return QualityCheck(
         rule="class_support", severity=severity, passed=not lacking and not any(missing.values()), evidence=evidence,
-        limit="objects in train and test, of every class asked for in every split",
+        reasons=reasons, limit="objects in train and test, of every class asked for in every split",
     )  # fmt: skip

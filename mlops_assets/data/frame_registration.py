@@ -20,7 +20,7 @@ from mlops_assets.data.forms import Told
 from mlops_assets.data.frame_shards import FRAMES, SHARD_FRAMES, FrameEntry, FrameList, SourceFile
 from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.kitti.labels import DONT_CARE
-from mlops_assets.data.kitti.layout import PARTS, SUBSETS, FrameIndex, copy_root, read_split
+from mlops_assets.data.kitti.layout import PARTS, SUBSETS, FrameIndex, Part, copy_root, read_split
 from mlops_assets.errors import DataRejected, NotFound, UserError
 from mlops_assets.request.digest import sha256_of
 
@@ -110,10 +110,9 @@ def register_copy(entry: CatalogueEntry, out: Path, told: Told) -> DatasetVersio
     return version
 
 
-def appearance(frame: FrameEntry) -> tuple[str, str]:
-    """What two frames share that show the same: the digests of image and cloud."""
-    image, cloud = frame.files.get("image"), frame.files.get("cloud")
-    return image.sha256 if image is not None else "", cloud.sha256 if cloud is not None else ""
+def appearance(frame: FrameEntry, shown: Sequence[Part] = ("image", "cloud")) -> tuple[str, ...]:
+    """What two frames share that show the same: the digests of these parts."""
+    return tuple(frame.files[part].sha256 if part in frame.files else "" for part in shown)
 
 
 def _require_no_columns(entry: CatalogueEntry) -> None:
@@ -129,7 +128,7 @@ def _require_no_columns(entry: CatalogueEntry) -> None:
                 "this is a KITTI copy: its frames have no columns, what is learned are the labelled objects",
                 field=name,
                 given=value,
-                next_step=f"leave {name} out; an issue chooses classes with `classes:`",
+                next_step=f"leave {name} out; an issue chooses classes with `dataset: {{classes: [Car]}}`",
             )
 
 

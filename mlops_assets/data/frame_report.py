@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 from mlops_assets.data.dataset import DatasetVersion, QualityCheck
 from mlops_assets.data.quality_report import escape
+from mlops_assets.data.reasons import Reason
 from mlops_assets.reports.language import has_sentence, sentence
 from mlops_assets.request.vocabulary import Language
 
 _SIGNS = {"stop": "⛔", "alert": "⚠️", "log": "⚠️"}
 _SHARES = ("rate",)
+_LONGEST_LINE = 200
 
 
 def frame_report_markdown(version: DatasetVersion, checks: Sequence[QualityCheck], language: Language) -> str:
@@ -45,16 +47,34 @@ def frame_report_markdown(version: DatasetVersion, checks: Sequence[QualityCheck
 
 def _rule_row(check: QualityCheck, language: Language) -> str:
     sign = "✅" if check.passed else _SIGNS[check.severity]
+    told = "<br>".join(f"{name}: {value}" for name, value in frame_evidence(check, language)) or "–"
+    return f"| {sign} | {sentence(f'rule.{check.rule}', language)} | {frame_limit(check, language)} | {told} |"
+
+
+def frame_limit(check: QualityCheck, language: Language) -> str:
+    """The limit of a rule for frames in words, as Markdown."""
     limit = f"frame_report.limit_{check.rule}"
-    told = [f"{_name(name, language)}: {_value(name, value)}" for name, value in check.evidence.items()]
-    return " | ".join(
+    return sentence(limit, language) if has_sentence(limit) else escape(check.limit)
+
+
+def frame_evidence(check: QualityCheck, language: Language) -> list[tuple[str, str]]:
+    """What a rule for frames found: names with their values in words, both inert Markdown."""
+    return [
         (
-            f"| {sign}",
-            sentence(f"rule.{check.rule}", language),
-            sentence(limit, language) if has_sentence(limit) else escape(check.limit),
-            f"{'<br>'.join(told) or '–'} |",
+            _name(name, language),
+            _words(check.reasons[name], language) if name in check.reasons else _value(name, value),
         )
-    )
+        for name, value in check.evidence.items()
+    ]
+
+
+def _words(reason: Reason, language: Language) -> str:
+    """A reason as its sentence; splits among its values are told by their names too."""
+    values = {name: f"{value:,}" if isinstance(value, int) else escape(value) for name, value in reason.values.items()}
+    if "splits" in values:
+        names = [sentence(f"split_name.{split}", language) for split in str(reason.values["splits"]).split(", ")]
+        values["splits"] = sentence("punctuation.list", language).join(names)
+    return sentence(f"reason.{reason.code}", language, **values)
 
 
 def _name(name: str, language: Language) -> str:
@@ -67,5 +87,5 @@ def _value(name: str, value: float | str | None) -> str:
     if value is None:
         return "–"
     if isinstance(value, str):
-        return escape(value)
+        return escape(value, _LONGEST_LINE)
     return f"{value:.1%}" if name in _SHARES else f"{value:,}"

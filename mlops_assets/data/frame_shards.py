@@ -12,6 +12,7 @@ from pydantic import Field
 
 from mlops_assets.data.kitti.check import Finding
 from mlops_assets.data.kitti.layout import Part
+from mlops_assets.data.reasons import Reason
 from mlops_assets.request.schema import Frozen
 
 #: Frames of one shard: some 500 MB of KITTI, a minute of work on a laptop.
@@ -66,6 +67,7 @@ class DamagedFile(Frozen):
     part: Part
     key: str
     reason: str = Field(description="one line: missing, changed since it was registered, or what cannot be read in it")
+    why: Reason | None = Field(default=None, description="the same for readers of other languages; None of an older shard")
 
 
 class ShardSummary(Frozen):

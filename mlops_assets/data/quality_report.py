@@ -6,16 +6,16 @@ them is escaped: it cannot break the table, start a link, mention a person or en
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from mlops_assets.data.dataset import Column, ColumnKind, DatasetVersion, QualityCheck
+from mlops_assets.reports.markdown import plain
 from mlops_assets.request.vocabulary import Language
 
 _MOST_COLUMNS = 200
 _TOP = 3
-_LONGEST = 60
+_LONGEST, _LONGEST_LIMIT = 60, 120
 
 _TEXTS: Final[dict[Language, dict[str, str]]] = {
     "en": {
@@ -140,29 +140,32 @@ def quality_report_markdown(version: DatasetVersion, checks: Sequence[QualityChe
     return "\n".join(lines) + "\n"
 
 
-def escape(value: object) -> str:
-    """A name or value of a user's file as inert Markdown on one line, cut at 60 characters."""
-    text = re.sub(r"[\s\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+", " ", str(value))
-    if len(text) > _LONGEST:
-        text = text[: _LONGEST - 1] + "…"
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    text = re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", text)
-    # a mention or a reference to an issue would reach someone; a zero-width space after the sign keeps it readable
-    return re.sub(r"(@|://|www\.)", "\\1\u200b", text)
+def escape(value: object, longest: int = _LONGEST) -> str:
+    """A name or value of a user's file as inert Markdown on one line, cut at ``longest`` characters."""
+    return plain(value, longest)
 
 
 def _rule_row(check: QualityCheck, language: Language) -> str:
     sign = "✅" if check.passed else "⛔" if check.severity == "stop" else "⚠️"
-    words = _EVIDENCE_JA if language == "ja" else {}
-    shares = check.rule == "null_rate"
-    told = [
-        (words.get(name, escape(name)), _value(value, share=shares or name == "rate")) for name, value in check.evidence.items()
-    ]
-    found = "<br>".join(f"{name}: {value}" for name, value in told) or "–"
+    found = "<br>".join(f"{name}: {value}" for name, value in table_evidence(check, language)) or "–"
+    return f"| {sign} | {_RULES[language][check.rule]} | {table_limit(check, language)} | {found} |"
+
+
+def table_limit(check: QualityCheck, language: Language) -> str:
+    """The limit of a rule for tables in words, as Markdown."""
     limit = check.limit
     if language == "ja":
         limit = "宣言なし" if limit.startswith("no ") and check.rule != "leakage" else _LIMITS_JA.get(check.rule, limit)
-    return f"| {sign} | {_RULES[language][check.rule]} | {escape(limit)} | {found} |"
+    return escape(limit, _LONGEST_LIMIT)
+
+
+def table_evidence(check: QualityCheck, language: Language) -> list[tuple[str, str]]:
+    """What a rule for tables found: names with their values in words, both inert Markdown."""
+    words = _EVIDENCE_JA if language == "ja" else {}
+    shares = check.rule == "null_rate"
+    return [
+        (words.get(name, escape(name)), _value(value, share=shares or name == "rate")) for name, value in check.evidence.items()
+    ]
 
 
 def _column_row(column: Column, rows: int, language: Language) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from pathlib import Path
 
 from mlops_assets.data.dataset import TABLE, CatalogueEntry, DatasetVersion, PreparedDataset, QualityCheck
-from mlops_assets.data.forms import ShardFolder, Told
-from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.data.forms import Preparation, Told
 from mlops_assets.request.vocabulary import Language
 
 
@@ -30,22 +28,13 @@ class TableForm:
         raw.mkdir()
         return ingest(fetch(entry.source, raw), entry, out, memory_limit=memory_limit)
 
-    def prepare(
-        self,
-        source: Path,
-        request: TrainingRequest,
-        target: str,
-        out: Path,
-        *,
-        now: datetime,
-        memory_limit: str,
-        shard: ShardFolder,
-        told: Told,
-    ) -> PreparedDataset:
+    def prepare(self, asked: Preparation) -> PreparedDataset:
         """Clean and split the rows; see ``cleaning``. A table has no shards and tells no progress."""
         from mlops_assets.data.cleaning import prepare_dataset
 
-        return prepare_dataset(source, request, target, out, now=now, memory_limit=memory_limit)
+        return prepare_dataset(
+            asked.source, asked.request, asked.target, asked.out, now=asked.now, memory_limit=asked.memory_limit
+        )
 
     def report(self, version: DatasetVersion, checks: Sequence[QualityCheck], language: Language) -> str:
         """See ``quality_report``."""

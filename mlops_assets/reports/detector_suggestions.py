@@ -101,4 +101,6 @@ def _resized(request: TrainingRequest, factor: float) -> tuple[int, ...] | None:
     size = request.preprocessing.input_size
     rounded = math.ceil if factor > 1 else math.floor
     sides = tuple(rounded(side * factor / _STEP) * _STEP for side in size)
-    return sides if sides and max(sides) <= _LARGEST and min(sides) >= min(_SMALLEST, *size) and sides != size else None
+    return (
+        sides if sides and max(sides) <= max(_LARGEST, *size) and min(sides) >= min(_SMALLEST, *size) and sides != size else None
+    )

@@ -35,6 +35,7 @@ OUTCOME_ICONS: Mapping[Outcome, str] = {
 }  # fmt: skip
 #: Of KITTI's evaluation, in its own words.
 DIFFICULTIES = ("easy", "moderate", "hard")
+_CLASSES_SHOWN = 12
 #: Outcomes of a plan that never ran: there is no time that it took.
 NEVER_RAN: frozenset[Outcome] = frozenset({"rejected", "superseded"})
 
@@ -118,7 +119,10 @@ def dataset_sizes(dataset: DatasetFacts, language: Language) -> str:
     else:
         items.append(labelled("features", counted(dataset.features, "columns", language), language))
     if dataset.classes:
-        items.append(labelled("classes", joined([echo(name, 40) for name in dataset.classes[:12]], language), language))
+        names = joined([echo(name, 40) for name in dataset.classes[:_CLASSES_SHOWN]], language)
+        left = len(dataset.classes) - _CLASSES_SHOWN
+        names = sentence("sentence.and_more", language, shown=names, left=left) if left > 0 else names
+        items.append(labelled("classes", names, language))
     removed = removed_rows(dataset.removed, language, "frames" if frames else "rows")
     items.append(labelled("removed_frames" if frames else "removed", removed, language))
     return bullets(items)

@@ -213,7 +213,7 @@ def frame_preparation(plan: Plan, language: Language) -> dict[str, str]:
         names = facts.joined([term("augmentation", name, language) for name in chosen.augmentation], language)
         steps["augmentation"] = sentence("preprocessing.augmentation_listed", language, names=names)
     else:
-        name = facts.algorithm(plan.request, language)
+        name = term("algorithm", plan.request.algorithm, language)
         steps["augmentation"] = sentence("preprocessing.augmentation_recipe", language, algorithm=name)
     return steps
 

@@ -83,10 +83,10 @@ def time_of(text: str) -> str:
 
 
 def metric_value(value: float) -> str:
-    """A metric with four digits; two above 1,000, three significant ones below 0.001."""
+    """A metric with four decimals; two from 10 on, where more would be noise, three significant digits below 0.001."""
     if not math.isfinite(value):
         return str(value)
-    if abs(value) >= 1000:
+    if abs(value) >= 10:
         return f"{value:,.2f}"
     return f"{value:.4f}" if value == 0 or abs(value) >= 0.001 else f"{value:.3g}"
 
@@ -95,11 +95,12 @@ def value_beside(value: float, threshold: float) -> str:
     """A metric with as many digits as it takes to stay on its side of the threshold (never 0.8500 for 0.84999)."""
     if not math.isfinite(value):
         return str(value)
-    for digits in range(4, 17):
-        shown = round(value, digits)
-        if (shown < threshold) == (value < threshold) and (shown > threshold) == (value > threshold):
-            return metric_value(value) if digits == 4 else f"{value:.{digits}f}"
-    return repr(value)
+    candidates = (metric_value(value), *(f"{value:,.{digits}f}" for digits in range(3 if abs(value) >= 10 else 5, 17)))
+    return next((text for text in candidates if _is_beside(float(text.replace(",", "")), value, threshold)), repr(value))
+
+
+def _is_beside(shown: float, value: float, threshold: float) -> bool:
+    return (shown < threshold) == (value < threshold) and (shown > threshold) == (value > threshold)
 
 
 def threshold_text(threshold: float) -> str:

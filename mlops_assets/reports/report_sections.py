@@ -6,10 +6,12 @@ A section whose facts a record does not have (a failed training has no metrics) 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from mlops_assets.data.dataset import TABLE, QualityCheck
+from mlops_assets.data.frame_report import frame_evidence, frame_limit
+from mlops_assets.data.quality_report import table_evidence, table_limit
 from mlops_assets.reports import facts
 from mlops_assets.reports.comments import endpoint_facts, model_facts, what_can_be_changed
 from mlops_assets.reports.language import sentence
@@ -62,7 +64,7 @@ def _all(record: TrainingRecord, language: Language) -> Iterator[Section]:
     yield section("curves", curves(record, language))
     if record.dataset is not None:
         yield section("dataset", dataset(record, language))
-        yield section("quality", quality(record.dataset.checks, language))
+        yield section("quality", quality(record.dataset.checks, language, frames=record.dataset.form != TABLE))
     if record.hyperparameters:
         yield section("hyperparameters", facts.hyperparameters(record.hyperparameters, language))
     yield section("not_done", facts.not_done_list(record.not_done, language))
@@ -101,17 +103,18 @@ def dataset(record: TrainingRecord, language: Language) -> str:
     return f"{facts.dataset_sizes(data, language)}\n{bullets(digests)}"
 
 
-def quality(checks: tuple[QualityCheck, ...], language: Language) -> str:
-    """Every quality rule with its limit, what was measured and whether it holds."""
+def quality(checks: tuple[QualityCheck, ...], language: Language, *, frames: bool) -> str:
+    """Every quality rule with its limit, what was measured and whether it holds, in the words of the data quality report."""
     if not checks:
         return ""
     header = tuple(sentence(f"label.{name}", language) for name in ("rule", "result", "limit", "evidence", "severity"))
+    limit, evidence = (frame_limit, frame_evidence) if frames else (table_limit, table_evidence)
     rows = [
         (
             sentence(f"rule.{check.rule}", language),
             sentence(f"check.{'passed' if check.passed else 'failed'}", language),
-            plain(check.limit, 120) or "—",
-            _evidence(check.evidence, language),
+            limit(check, language) or "—",
+            _evidence(evidence(check, language), language),
             sentence(f"severity.{check.severity}", language),
         )
         for check in checks
@@ -119,19 +122,11 @@ def quality(checks: tuple[QualityCheck, ...], language: Language) -> str:
     return table(header, rows)
 
 
-def _evidence(evidence: Mapping[str, float | int | str | None], language: Language) -> str:
-    pairs = [f"{echo(name, 40)} = {_measured(value)}" for name, value in list(evidence.items())[:_EVIDENCE_SHOWN]]
+def _evidence(evidence: Sequence[tuple[str, str]], language: Language) -> str:
+    pairs = [facts.labelled_text(name, value, language) for name, value in evidence[:_EVIDENCE_SHOWN]]
     left = len(evidence) - len(pairs)
-    text = facts.joined(pairs, language) or "—"
+    text = " / ".join(pairs) or "—"
     return sentence("sentence.and_more", language, shown=text, left=left) if left > 0 else text
-
-
-def _measured(value: float | str | None) -> str:
-    if value is None:
-        return "—"
-    if isinstance(value, str):
-        return echo(value, 60)
-    return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
 
 
 def results(record: TrainingRecord, language: Language) -> str:

@@ -12,11 +12,12 @@ from pydantic import BaseModel, JsonValue
 from pydantic_core import PydanticUndefined
 
 from mlops_assets.errors import Problem, RequestInvalid
+from mlops_assets.request.agreement import request_of
 from mlops_assets.request.correction import corrected_block
 from mlops_assets.request.dialects import FREE_FIELDS, KEYS, first_name
 from mlops_assets.request.fields import normal, read_choice
-from mlops_assets.request.parser import Reading
 from mlops_assets.request.problems import KEY_CODES, Path, ProblemLog, dotted, nearest, shortened
+from mlops_assets.request.reading import Reading
 from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.request.vocabulary import ALGORITHMS
 from mlops_assets.request.yaml_nodes import MAX_DEPTH, Items, Leaf, Node, Pairs, control_characters
@@ -71,7 +72,7 @@ def _merge(tree: Pairs, asked: TrainingRequest, offered: Sequence[Algorithm], lo
             reading.values[field] = _merged(standing[field], reading.values[field])
     _hold_fixed(reading, asked, log)
     _only_narrowed(reading, asked, log)
-    return reading.request("", "")
+    return request_of(reading, "", "")
 
 
 def _without_guesses(

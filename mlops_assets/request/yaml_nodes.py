@@ -150,6 +150,7 @@ class _Builder:
         self.root: Node | None = None
 
     def read(self, events: Iterator[yaml.Event]) -> Node | None:
+        """The one document's root; None where it holds nothing. `Unreadable` once the log says why no more can be read."""
         documents = 0
         for event in events:
             if isinstance(event, yaml.DocumentStartEvent):

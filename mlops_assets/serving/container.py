@@ -58,6 +58,7 @@ _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
         "data/kitti/boxes.py",
         "data/kitti/calibration.py",
         "data/kitti/labels.py",
+        "data/reasons.py",
         "tasks/detection3d/__init__.py",
         "tasks/detection3d/anchors.py",
         "tasks/detection3d/pillar_decoding.py",

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected
 from mlops_assets.whole_files import write_whole
 
@@ -154,11 +155,13 @@ def read_calibration(source: Path | str) -> Calibration:
         if name not in _SHAPES:
             continue
         if name in matrices:
-            raise _damaged(place, f"line {number} gives {name} a second time", field=name)
+            reason = because("twice", line=number, name=name)
+            raise _damaged(place, f"line {number} gives {name} a second time", reason, field=name)
         matrices[name] = _matrix(place, number, name, fields[1:])
     missing = [name for name in _SHAPES if name not in matrices and name not in _OPTIONAL]
     if missing:
-        raise _damaged(place, f"lacks {', '.join(missing)}", field=missing[0], allowed=tuple(_SHAPES))
+        names = ", ".join(missing)
+        raise _damaged(place, f"lacks {names}", because("lacks", names=names), field=missing[0], allowed=tuple(_SHAPES))
     return Calibration(**matrices)
 
 
@@ -200,13 +203,14 @@ def _text_of(source: Path | str, place: str) -> str:
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise _damaged(place, f"is not text: byte {error.start} is not UTF-8") from error
+        raise _damaged(place, f"is not text: byte {error.start} is not UTF-8", because("not_text", byte=error.start)) from error
 
 
 def _matrix(place: str, line: int, name: str, fields: list[str]) -> Array:
     rows, columns = _SHAPES[name]
     if len(fields) != rows * columns:
-        raise _damaged(place, f"line {line} gives {name} {len(fields)} numbers; {rows} x {columns} are needed", field=name)
+        what = f"line {line} gives {name} {len(fields)} numbers; {rows} x {columns} are needed"
+        raise _damaged(place, what, because("columns", line=line, columns=len(fields)), field=name)
     values = []
     for text in fields:
         try:
@@ -214,16 +218,24 @@ def _matrix(place: str, line: int, name: str, fields: list[str]) -> Array:
         except ValueError:
             value = math.nan
         if not math.isfinite(value):
-            raise _damaged(place, f"line {line}: {text[:40]!r} in {name} is not a finite number", field=name, given=text[:40])
+            what = f"line {line}: {text[:40]!r} in {name} is not a finite number"
+            raise _damaged(place, what, because("value", line=line, given=text[:40]), field=name, given=text[:40])
         values.append(value)
     return np.array(values, dtype=np.float64).reshape(rows, columns)
 
 
 def _damaged(
-    place: str, what: str, *, field: str | None = None, given: str | None = None, allowed: tuple[str, ...] = ()
+    place: str,
+    what: str,
+    reason: Reason | None = None,
+    *,
+    field: str | None = None,
+    given: str | None = None,
+    allowed: tuple[str, ...] = (),
 ) -> DataRejected:
-    return DataRejected(
+    return FileRejected(
         f"{place} {what}",
+        reason=reason,
         field=field,
         given=given,
         allowed=allowed,

@@ -23,6 +23,7 @@ from mlops_assets.data.kitti.clouds import Cloud
 from mlops_assets.data.kitti.frames import KittiCopy, image_size
 from mlops_assets.data.kitti.labels import DONT_CARE, KittiObjects
 from mlops_assets.data.kitti.layout import PARTS, Frame, Layout, Part
+from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected, NotFound
 from mlops_assets.request.schema import Frozen
 
@@ -49,6 +50,7 @@ class Finding(Frozen):
     frame: str
     text: str
     file: str = Field(default="", description="key of the file, relative to the copy")
+    reason: Reason | None = Field(default=None, description="the same for readers of other languages")
 
     @property
     def is_problem(self) -> bool:
@@ -121,6 +123,7 @@ def check_frame(copy: KittiCopy, frame: Frame, *, parts: Iterable[Part] = PARTS)
     have = {part for part in wanted if frame.key(part) is not None}
 
     def read(part: Part, reader: Callable[[], T]) -> T | None:
+        """What ``reader`` makes of the part; None, with a finding, where it is missing or damaged."""
         if part not in have:
             return None
         try:
@@ -128,7 +131,9 @@ def check_frame(copy: KittiCopy, frame: Frame, *, parts: Iterable[Part] = PARTS)
         except (DataRejected, NotFound, OSError) as error:
             text = error.headline if isinstance(error, DataRejected) else (getattr(error, "strerror", None) or str(error))
             text = text.replace(f"{copy.root}/", "")
-            findings.append(Finding(code="damaged_file", frame=frame.frame_id, file=frame.key(part) or "", text=text))
+            reason = error.reason if isinstance(error, FileRejected) else None
+            file = frame.key(part) or ""
+            findings.append(Finding(code="damaged_file", frame=frame.frame_id, file=file, text=text, reason=reason))
             return None
 
     size = read("image", lambda: _image(copy, frame, digests))
@@ -195,13 +200,15 @@ class _Labels:
         self._frame, self._objects, self._size = frame, objects, size
         self._real = has_box(objects)
 
-    def _finding(self, code: Code, row: int, text: str) -> Finding:
+    def _finding(self, code: Code, row: int, text: str, reason: Reason) -> Finding:
         name = str(self._objects.names[row])[:40]
+        where = f"object {row + 1} ({name})"
         return Finding(
-            code=code, frame=self._frame.frame_id, file=self._frame.labels or "", text=f"object {row + 1} ({name}): {text}"
+            code=code, frame=self._frame.frame_id, file=self._frame.labels or "", text=f"{where}: {text}", reason=reason
         )
 
     def counts(self, points: np.ndarray | None) -> tuple[ClassCount, ...]:
+        """Objects by class and difficulty; ``points`` ``(N,)`` are those in each object's box, None where nobody can tell."""
         levels = difficulty(self._objects, truncation_levels=self._frame.number is not None)
         found = []
         for row, name in enumerate(self._objects.names.tolist()):
@@ -214,6 +221,7 @@ class _Labels:
         return _totals(found)
 
     def by_themselves(self) -> list[Finding]:
+        """Unknown classes, 2D boxes without area or outside the image, 3D boxes without size or behind the camera."""
         found = []
         for row, name in enumerate(self._objects.names.tolist()):
             left, top, right, bottom = self._objects.boxes_2d[row].tolist()
@@ -222,19 +230,24 @@ class _Labels:
                     name.capitalize(), CLASSES, n=1, cutoff=0.5
                 )
                 meant = f"; did you mean {near[0]}?" if near else ""
-                found.append(self._finding("unknown_class", row, f"KITTI has no such class{meant}"))
+                reason = because("misspelt_class", meant=near[0]) if near else because("unknown_class")
+                found.append(self._finding("unknown_class", row, f"KITTI has no such class{meant}", reason))
+            box = f"{left:g} {top:g} {right:g} {bottom:g}"
             if right <= left or bottom <= top:
-                found.append(self._finding("box_without_area", row, f"2D box {left:g} {top:g} {right:g} {bottom:g}"))
+                found.append(self._finding("box_without_area", row, f"2D box {box}", because("box_without_area", box=box)))
             elif self._size is not None:
                 width, height = self._size
                 if left < -_EDGE or top < -_EDGE or right > width - 1 + _EDGE or bottom > height - 1 + _EDGE:
-                    text = f"2D box {left:g} {top:g} {right:g} {bottom:g} leaves the image of {width} x {height}"
-                    found.append(self._finding("box_outside_image", row, text))
+                    reason = because("box_outside_image", box=box, width=width, height=height)
+                    text = f"2D box {box} leaves the image of {width} x {height}"
+                    found.append(self._finding("box_outside_image", row, text, reason))
             if name != DONT_CARE and not self._real[row]:
                 sides = " x ".join(f"{value:g}" for value in self._objects.dimensions[row])
-                found.append(self._finding("box_dimensions", row, f"height x width x length are {sides} m"))
+                text = f"height x width x length are {sides} m"
+                found.append(self._finding("box_dimensions", row, text, because("box_dimensions", sides=sides)))
             elif name != DONT_CARE and self._objects.locations[row, 2] <= 0:
-                found.append(self._finding("box_behind_camera", row, f"z is {self._objects.locations[row, 2]:g} m"))
+                z = f"{self._objects.locations[row, 2]:g}"
+                found.append(self._finding("box_behind_camera", row, f"z is {z} m", because("box_behind_camera", z=z)))
         return found
 
     def against(self, calibration: Calibration) -> list[Finding]:
@@ -250,7 +263,7 @@ class _Labels:
         overlap = np.where(seen & (both > 0), shared / np.where(both > 0, both, 1), 0)
         told = "2D box and projected 3D box overlap by {:.2f}: label or calibration is wrong"
         return [
-            self._finding("box_disagrees", int(row), told.format(value))
+            self._finding("box_disagrees", int(row), told.format(value), because("box_disagrees", overlap=f"{value:.2f}"))
             for row, value in zip(rows.tolist(), overlap.tolist(), strict=True)
             if value < _LEAST_AGREEMENT
         ]

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.data.kitti.clouds import MOST_POINTS, Cloud, damaged, finite
+from mlops_assets.data.reasons import because
 
 #: Names under which scanners and tools write the fourth number; a file without any has reflectance 0.
 INTENSITIES = ("intensity", "i", "reflectance", "reflectivity", "scalar_intensity", "scalar_reflectance")
@@ -109,7 +110,7 @@ def _content(path: Path) -> bytes:
     if size > _MOST_BYTES:
         raise damaged(path, f"has {size:,} bytes: no cloud of one frame does")
     if size == 0:
-        raise damaged(path, "is empty: 0 bytes")
+        raise damaged(path, "is empty: 0 bytes", because("empty"))
     return path.read_bytes()
 
 
@@ -158,7 +159,8 @@ def _text_columns(path: Path, body: bytes, points: int, layout: list[tuple[str, 
 def _row_columns(path: Path, body: bytes, points: int, layout: list[tuple[str, str, int]]) -> _Columns:
     row = np.dtype([(f"f{number}", kind, (count,)) for number, (_, kind, count) in enumerate(layout)])
     if len(body) < points * row.itemsize:
-        raise damaged(path, f"ends after {len(body):,} bytes of data; {points:,} points need {points * row.itemsize:,}")
+        what = f"ends after {len(body):,} bytes of data; {points:,} points need {points * row.itemsize:,}"
+        raise damaged(path, what, because("cut_off", bytes=len(body)))
     rows = np.frombuffer(body, dtype=row, count=points)
     with np.errstate(over="ignore"):
         return {name: rows[f"f{number}"][:, 0].astype(np.float32) for number, (name, _, _) in enumerate(layout)}

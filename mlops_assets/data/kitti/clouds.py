@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected
 from mlops_assets.whole_files import write_whole
 
@@ -92,15 +93,18 @@ def read_bin(path: Path) -> Cloud:
     """
     size = path.stat().st_size
     if size == 0:
-        raise damaged(path, "is empty: 0 bytes")
+        raise damaged(path, "is empty: 0 bytes", because("empty"))
     if size % POINT_BYTES:
         points, left = divmod(size, POINT_BYTES)
-        raise damaged(path, f"has {size:,} bytes, which is {points:,} points of {POINT_BYTES} and {left} bytes: it was cut off")
+        what = f"has {size:,} bytes, which is {points:,} points of {POINT_BYTES} and {left} bytes: it was cut off"
+        raise damaged(path, what, because("cut_off", bytes=size))
     if size > MOST_POINTS * POINT_BYTES:
         raise damaged(path, f"has {size:,} bytes: no cloud of one frame has over {MOST_POINTS:,} points")
     values = np.fromfile(path, dtype="<f4")
     if values.size * 4 != size:
-        raise damaged(path, f"ended after {values.size * 4:,} of {size:,} bytes while it was read")
+        raise damaged(
+            path, f"ended after {values.size * 4:,} of {size:,} bytes while it was read", because("cut_off", bytes=size)
+        )
     return finite(path, values.reshape(-1, 4).astype(np.float32, copy=False))
 
 
@@ -127,10 +131,14 @@ def finite(path: Path, points: Cloud) -> Cloud:
         raise damaged(path, "holds no point")
     bad = ~np.isfinite(points).all(axis=1)
     if bad.any():
-        raise damaged(path, f"has {int(bad.sum()):,} points that are not finite, the first at {int(bad.argmax()):,}")
+        count, first = int(bad.sum()), int(bad.argmax())
+        what = f"has {count:,} points that are not finite, the first at {first:,}"
+        raise damaged(path, what, because("not_finite", points=count, first=first))
     return points
 
 
-def damaged(path: Path, what: str) -> DataRejected:
+def damaged(path: Path, what: str, reason: Reason | None = None) -> DataRejected:
     """The error for a cloud that cannot be used; ``what`` follows the file's name."""
-    return DataRejected(f"{path} {what}", field=str(path), next_step="fetch the file again, or leave this frame out of the split")
+    return FileRejected(
+        f"{path} {what}", reason=reason, field=str(path), next_step="fetch the file again, or leave this frame out of the split"
+    )

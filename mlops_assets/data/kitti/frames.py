@@ -18,6 +18,7 @@ from mlops_assets.data.kitti.clouds import Cloud, read_cloud
 from mlops_assets.data.kitti.labels import KittiObjects, read_labels
 from mlops_assets.data.kitti.layout import Frame, FrameIndex, Part, copy_root, index_folder, read_split
 from mlops_assets.data.kitti.tracking import TrackedObjects, read_tracking_labels
+from mlops_assets.data.reasons import FileRejected, because
 from mlops_assets.errors import DataRejected, NotFound
 
 _NO_OBJECTS = TrackedObjects(read_labels(""), np.empty(0, dtype=np.int64))
@@ -146,5 +147,11 @@ def _sequence_labels(path: Path, modified: int) -> dict[int, TrackedObjects]:
 
 
 def _damaged_image(path: Path, error: Exception) -> DataRejected:
-    what = "is empty: 0 bytes" if path.stat().st_size == 0 else f"is damaged or no image: {type(error).__name__}"
-    return DataRejected(f"{path} {what}", field=str(path), next_step="fetch the file again, or leave this frame out of the split")
+    empty = path.stat().st_size == 0
+    what = "is empty: 0 bytes" if empty else f"is damaged or no image: {type(error).__name__}"
+    return FileRejected(
+        f"{path} {what}",
+        reason=because("empty" if empty else "image"),
+        field=str(path),
+        next_step="fetch the file again, or leave this frame out of the split",
+    )

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from mlops_assets.errors import DataRejected
+from mlops_assets.data.reasons import FileRejected, because
 from mlops_assets.whole_files import write_whole
 
 #: The columns of a line in order; only detections have the last.
@@ -160,8 +160,9 @@ def _text_of(source: Path | str) -> tuple[str, str]:
     try:
         return str(source), source.read_bytes().decode("utf-8")
     except UnicodeDecodeError as error:
-        raise DataRejected(
+        raise FileRejected(
             f"{source} is not text: byte {error.start} is not UTF-8",
+            reason=because("not_text", byte=error.start),
             field=str(source),
             next_step="fetch the file again, or leave this frame out",
         ) from error
@@ -177,8 +178,9 @@ def _width(place: str, lines: Sequence[tuple[int, list[str]]], scores: bool | No
     for number, fields in lines:
         if len(fields) != width:
             allowed = {_LABEL: f"{_LABEL} columns (a label)", _DETECTION: f"{_DETECTION} columns (a detection with a score)"}
-            raise DataRejected(
+            raise FileRejected(
                 f"{place}, line {number} has {len(fields)} columns",
+                reason=because("columns", line=number, columns=len(fields)),
                 field=f"line {number}",
                 given=_short(" ".join(fields)),
                 allowed=(allowed[width],),
@@ -198,8 +200,9 @@ def _numbers(place: str, line: int, fields: list[str]) -> list[float]:
         allowed = OCCLUSIONS if column == 2 else None
         if not math.isfinite(value) or (allowed and value not in allowed):
             where = f"line {line}, column {column + 1} ({COLUMNS[column]})"
-            raise DataRejected(
+            raise FileRejected(
                 f"{place}, {where}: {_short(text)!r} is not {'a known occlusion' if allowed else 'a finite decimal number'}",
+                reason=because("value", line=line, given=_short(text)),
                 field=where,
                 given=_short(text),
                 allowed=tuple(map(str, allowed)) if allowed else ("a finite decimal number",),

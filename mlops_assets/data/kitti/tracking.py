@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlops_assets.data.kitti.labels import KittiObjects, label_text, read_labels
+from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected
 from mlops_assets.whole_files import write_whole
 
@@ -37,7 +38,7 @@ def read_tracking_labels(path: Path) -> dict[int, TrackedObjects]:
     try:
         lines = path.read_bytes().decode("utf-8").split("\n")
     except UnicodeDecodeError as error:
-        raise _refused(path, f"is not text: byte {error.start} is not UTF-8") from error
+        raise _refused(path, f"is not text: byte {error.start} is not UTF-8", because("not_text", byte=error.start)) from error
     markers: list[tuple[int, int]] = []
     rest: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -47,13 +48,14 @@ def read_tracking_labels(path: Path) -> dict[int, TrackedObjects]:
             continue
         marker = tuple(_whole(path, number, text) for text in fields[:2])
         if len(fields) < 3 or len(marker) != 2 or marker[0] < 0:
-            raise _refused(path, f"line {number}: frame, track and an object are needed, given {line[:40]!r}")
+            what = f"line {number}: frame, track and an object are needed, given {line[:40]!r}"
+            raise _refused(path, what, because("columns", line=number, columns=len(line.split())))
         markers.append((marker[0], marker[1]))
         rest.append(fields[2])
     try:
         objects = read_labels("\n".join(rest))
-    except DataRejected as error:
-        raise _refused(path, f"(columns counted from the class): {error.headline}") from error
+    except FileRejected as error:
+        raise _refused(path, f"(columns counted from the class): {error.headline}", error.reason) from error
     marked = np.array(markers, dtype=np.int64).reshape(-1, 2)
     frames = {}
     for frame in np.unique(marked[:, 0]).tolist():
@@ -90,9 +92,12 @@ def write_tracking_labels(path: Path, frames: Mapping[int, TrackedObjects]) -> N
 def _whole(path: Path, line: int, text: str) -> int:
     digits = text.removeprefix("-")
     if not (digits.isascii() and digits.isdigit() and len(digits) <= 9):
-        raise _refused(path, f"line {line}: {text[:40]!r} is not a whole number of a frame or track")
+        what = f"line {line}: {text[:40]!r} is not a whole number of a frame or track"
+        raise _refused(path, what, because("value", line=line, given=text[:40]))
     return int(text)
 
 
-def _refused(path: Path, what: str) -> DataRejected:
-    return DataRejected(f"{path} {what}", field=str(path), next_step="correct the file, or leave this sequence out")
+def _refused(path: Path, what: str, reason: Reason | None = None) -> DataRejected:
+    return FileRejected(
+        f"{path} {what}", reason=reason, field=str(path), next_step="correct the file, or leave this sequence out"
+    )

@@ -71,14 +71,13 @@ class ProfileEpochs:
 
     def propose(self, facts: Facts) -> Recommendation | None:
         """See ``Rule``."""
-        knob, factor = facts.algorithm.hyperparameter("epochs"), facts.profile.tree_factor
-        if knob is None or not isinstance(knob.default, int) or factor >= 1 or facts.was_set(knob.name):
+        epochs = facts.by_profile("epochs")
+        if epochs is None or epochs.count > epochs.default:
             return None
-        epochs = max(int(knob.minimum or 1), round(knob.default * factor))
         return Recommendation(
-            action=Statement(key="epochs", values={"epochs": epochs, "default": knob.default}),
+            action=Statement(key="epochs", values={"epochs": epochs.count, "default": epochs.default}),
             reason=Statement(key=f"epochs_{facts.request.optimization.performance_profile}"),
-            changes={f"hyperparameters.{knob.name}": epochs},
+            changes={f"hyperparameters.{epochs.knob}": epochs.count},
         )
 
 

@@ -31,6 +31,15 @@ GROUP: Final = "mlops.optimisation_rules"
 
 
 @dataclass(frozen=True)
+class Scaled:
+    """A knob that the performance profile sets."""
+
+    knob: str
+    default: int
+    count: int
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything that a rule may look at."""
 
@@ -49,6 +58,15 @@ class Facts:
         """Whether the person gave this knob a value, by its own name or by another."""
         knobs = (self.algorithm.hyperparameter(name) for name in self.request.hyperparameters)
         return hyperparameter in self.request.hyperparameters or any(k is not None and k.name == hyperparameter for k in knobs)
+
+    def by_profile(self, hyperparameter: str) -> Scaled | None:
+        """What the profile makes of a count of trees or epochs, within its range; None where a person set it, or as it is."""
+        knob = self.algorithm.hyperparameter(hyperparameter)
+        if knob is None or not isinstance(knob.default, int) or self.was_set(knob.name):
+            return None
+        count = round(knob.default * self.profile.tree_factor)
+        count = max(int(knob.minimum or 1), min(count, int(knob.maximum or count)))
+        return None if count == knob.default else Scaled(knob.name, knob.default, count)
 
 
 class Rule(Protocol):

@@ -83,15 +83,13 @@ class ProfileTrees:
 
     def propose(self, facts: Facts) -> Recommendation | None:
         """See ``Rule``."""
-        knob, factor = facts.algorithm.hyperparameter("n_estimators"), facts.profile.tree_factor
-        if knob is None or not isinstance(knob.default, int) or factor == 1 or facts.was_set(knob.name):
+        trees = facts.by_profile("n_estimators")
+        if trees is None:
             return None
-        trees = round(knob.default * factor)
-        trees = max(int(knob.minimum or 1), min(trees, int(knob.maximum or trees)))
         return Recommendation(
-            action=Statement(key="trees", values={"trees": trees, "default": knob.default}),
+            action=Statement(key="trees", values={"trees": trees.count, "default": trees.default}),
             reason=Statement(key=f"profile_{facts.request.optimization.performance_profile}"),
-            changes={f"hyperparameters.{knob.name}": trees},
+            changes={f"hyperparameters.{trees.knob}": trees.count},
         )
 
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from mlops_assets.data.frame_copying import copy_shard
-from mlops_assets.data.frame_shards import ShardContents, ShardSummary
+from mlops_assets.data.frame_quality import check_files
+from mlops_assets.data.frame_shards import DamagedFile, ShardContents, ShardSummary
 from mlops_assets.data.kitti.classes import difficulty
 from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.errors import MlopsError, NotFound
@@ -92,6 +93,22 @@ def test_every_file_that_was_damaged_before_it_was_registered_is_named_and_costs
         assert "\n" not in damage.reason and str(tmp_path) not in damage.reason and damage.key not in damage.reason, damage
         assert len(damage.reason) > 10
     assert not [name for name in content(tmp_path / "shard") if any(frame in name for frame in DAMAGE)]
+    why = {damage.frame_id: damage.why for damage in summary.damaged}
+    assert {frame: reason and (reason.code, reason.values) for frame, reason in why.items()} == {
+        "000000": ("image", {}),
+        "000001": ("cut_off", {"bytes": 1001}),
+        "000002": ("columns", {"line": 1, "columns": 3}),
+        "000003": ("columns", {"line": 1, "columns": 3}),
+        "000004": ("empty", {}),
+        "000005": ("not_text", {"byte": 0}),
+        "000006": ("image", {}),
+        "000007": ("not_finite", {"points": 2, "first": 0}),
+    }
+
+
+def test_a_shard_that_an_older_release_has_kept_is_read_and_keeps_its_line() -> None:
+    old = DamagedFile.model_validate({"frame_id": "000001", "part": "cloud", "key": "a.bin", "reason": "is missing"})
+    assert old.why is None and check_files(3, [old], {}, 2).evidence["a.bin"] == "is missing"
 
 
 def test_a_file_that_changed_or_went_since_it_was_registered_is_named_with_what_happened(world: Path, tmp_path: Path) -> None:
@@ -109,6 +126,8 @@ def test_a_file_that_changed_or_went_since_it_was_registered_is_named_with_what_
     assert reasons["000000"] == "is missing"
     assert reasons["000001"].startswith("changed since it was registered: 160 bytes")
     assert reasons["000002"] == "changed since it was registered: other content of the same size"
+    codes = {damage.frame_id: damage.why.code for damage in summary.damaged if damage.why}
+    assert codes == {"000000": "missing", "000001": "resized", "000002": "altered", "000003": "grown"}
     assert "more bytes" in reasons["000003"] and len(reasons) == 4 and len(summary.frames) == FRAMES - 4
 
 

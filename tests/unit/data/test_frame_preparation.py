@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from mlops_assets.data.dataset import PreparedDataset, QualityCheck
-from mlops_assets.data.forms import installed_forms
+from mlops_assets.data.forms import Preparation, installed_forms
 from mlops_assets.data.frame_copying import copy_shard
 from mlops_assets.data.frame_preparation import link
 from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.quality import QualityRejected
+from mlops_assets.reports.report_sections import quality
 from mlops_assets.request.schema import DatasetRequest, Preprocessing, TrainingRequest
 from tests.standins.kitti_worlds import FRAMES, copied, cut, generated, quiet, registered
 
@@ -49,7 +52,9 @@ def prepare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prepare:
         out = folder / f"out-{len(list(folder.glob('out-*')))}"
         out.mkdir()
         made = FORM.prepare(
-            folder / "version", request, "objects", out, now=datetime.now(UTC), memory_limit="1GB", shard=shard, told=quiet
+            Preparation(
+                folder / "version", request, "objects", out, datetime.now(UTC), memory_limit="1GB", shard=shard, told=quiet
+            )
         )
         assert PreparedDataset.read(out) == made
         return made, out
@@ -115,6 +120,29 @@ def test_a_damaged_file_costs_its_frame_and_is_named_in_check_and_report(world: 
         assert word in told and "000005.png" in told.replace("\\", "") and "⚠️" in told
 
 
+def test_a_japanese_report_tells_damage_and_wrong_labels_in_japanese(world: Path, tmp_path: Path, prepare: Prepare) -> None:
+    source = copied(world, tmp_path / "world")
+    cut(source / "training" / "velodyne" / "000004.bin", 1001)
+    cut(source / "training" / "image_2" / "000005.png", 1000)
+    labels = source / "training" / "label_2" / "000006.txt"
+    line = labels.read_text().splitlines()[0].split()
+    labels.write_text("\n".join([" ".join(["car", *line[1:]]), " ".join([*line[:4], "5", "5", "5", "5", *line[8:]])]) + "\n")
+    made, _ = prepare(source, classes=("Car", "Tram"))
+    version, _ = registered(source, tmp_path / "version")
+    told = FORM.report(version, made.checks, "ja")
+    summed_up = quality(made.checks, "ja", frames=True)
+    for text in (told, summed_up):
+        for words in (
+            "training/velodyne/000004.bin: データが途中で切れています（1,001バイト）",
+            "training/image_2/000005.png: 画像として読み取れません",
+            "object 1 (car): KITTI にないクラスです（Car の誤り？）",
+            "): 2Dボックス（5 5 5 5）に面積がありません",
+            "class Tram: 指定されたクラスですが、物体がありません",
+        ):
+            assert words in text.replace("\\", ""), words
+        assert not re.search(r"\b(is|was|has|no|asked|cut|whole|rate|rows|damaged)\b", text)
+
+
 def test_too_much_damage_or_too_few_frames_stops_and_says_what_is_left(world: Path, tmp_path: Path, prepare: Prepare) -> None:
     source = copied(world, tmp_path / "world")
     for number in range(3):
@@ -151,6 +179,18 @@ def test_repeated_frames_are_learned_from_once(world: Path, tmp_path: Path, prep
     assert sum(kept.rows.values()) == FRAMES
 
 
+@pytest.mark.parametrize(("task", "folder", "suffix"), [("detection_2d", "image_2", "png"), ("detection_3d", "velodyne", "bin")])
+def test_frames_that_differ_only_in_what_the_task_does_not_see_are_the_same_to_it(
+    world: Path, tmp_path: Path, prepare: Prepare, task: str, folder: str, suffix: str
+) -> None:
+    source = copied(world, tmp_path / "world")
+    content = (source / "training" / folder / f"000000.{suffix}").read_bytes()
+    (source / "training" / folder / f"000004.{suffix}").write_bytes(content)  # one in train, one in val
+    other = "detection_3d" if task == "detection_2d" else "detection_2d"
+    assert prepare(source, task=task)[0].removed["duplicates"] == 1
+    assert prepare(source, task=other, work="other")[0].removed["duplicates"] == 0
+
+
 def test_labels_that_make_no_sense_and_classes_that_do_not_occur_raise_an_alert(
     world: Path, tmp_path: Path, prepare: Prepare
 ) -> None:
@@ -177,7 +217,8 @@ def test_names_from_a_hostile_copy_cannot_break_the_report(world: Path, tmp_path
     made, _ = prepare(source)
     version, _ = registered(source, tmp_path / "version")
     told = FORM.report(version, made.checks, "en")
-    assert "<b>" not in told and "@maintainer" not in told and "](http" not in told
+    html = MarkdownIt("gfm-like", {"html": True, "linkify": False}).render(told)
+    assert "<b>" not in html and "@maintainer" not in html and "<a " not in html
     table = [row for row in told.splitlines() if row.startswith("| ") and "maintainer" in row]
     assert table and all(row.replace("\\|", "").count("|") in (3, 5) for row in table)
 

@@ -143,6 +143,7 @@ def test_columns_cannot_be_declared_of_frames(world: Path, tmp_path: Path, decla
     with pytest.raises(UserError, match="frames have no columns") as refused:
         register_copy(entry, tmp_path, quiet)
     assert refused.value.field == option and list(tmp_path.iterdir()) == []
+    assert "`dataset: {classes: [Car]}`" in str(refused.value), "as an issue writes it; a `classes:` of its own is no key"
 
 
 def test_the_real_frames_are_registered_with_what_each_has(shared: Path, tmp_path: Path) -> None:

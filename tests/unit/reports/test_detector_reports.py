@@ -23,6 +23,7 @@ from resources.experiment_content import renamed_metrics, run_parameters, run_ta
 from resources.installed import install_command, missing_extras
 from tests.unit.frame_cases import CLOUDS, LONG, OFFERED, fell_short, plan_of, trained
 
+LARGEST = LONG.replace("yolox-m", "yolox-x").replace("[640, 640]", "[1280, 1280]").replace("epochs: 300", "epochs: 600", 1)
 PROPOSED = {
     "ja": (
         "- アルゴリズム: YOLOX（`yolox-m`）",
@@ -59,7 +60,7 @@ def test_a_proposal_speaks_of_frames_and_objects(language: Any) -> None:
 
 def test_a_recipe_is_named_where_the_issue_lists_nothing() -> None:
     text = proposal_comment(plan_of(CLOUDS), "en", approved_by=None, how_to_approve="")
-    assert "Augmentation: the whole recipe of PointPillars (`standard`)" in text
+    assert "Augmentation: the whole recipe of PointPillars" in text
     assert "augment the training frames (flip, rotation of the whole cloud" in text
 
 
@@ -112,8 +113,7 @@ def gate(body: str, trained_metrics: dict[str, float] | None = None) -> Any:
 
 def test_a_detector_that_falls_short_is_offered_epochs_a_larger_variant_and_larger_inputs() -> None:
     assert gate(LONG + "evaluation_threshold: 0.5\n").suggestions == ("more_epochs", "larger_variant", "larger_input")
-    largest = LONG.replace("yolox-m", "yolox-x").replace("[640, 640]", "[1280, 1280]").replace("epochs: 300", "epochs: 600", 1)
-    assert gate(largest + "evaluation_threshold: 0.9\n").suggestions == ("lower_threshold",)
+    assert gate(LARGEST + "evaluation_threshold: 0.9\n").suggestions == ("lower_threshold",)
     overfitted = gate(LONG + "evaluation_threshold: 0.5\n", {"train_mAP@0.5": 0.8})
     assert overfitted.suggestions == ("more_data", "whole_recipe")
 
@@ -121,6 +121,15 @@ def test_a_detector_that_falls_short_is_offered_epochs_a_larger_variant_and_larg
 def test_a_detector_that_is_too_slow_is_offered_a_smaller_one() -> None:
     slow = gate(LONG + "threshold_metric: inference_latency_ms\nevaluation_threshold: 30\n")
     assert (slow.passed, slow.direction, slow.suggestions) == (False, "lower", ("smaller_variant", "smaller_input"))
+    huge = LONG.replace("[640, 640]", "[2048, 2048]") + "threshold_metric: inference_latency_ms\nevaluation_threshold: 30\n"
+    assert gate(huge).suggestions == ("smaller_variant", "smaller_input"), "too large to grow is not too large to shrink"
+
+
+@pytest.mark.parametrize("language", ["ja", "en"])
+def test_a_threshold_is_not_called_near_because_nothing_else_is_left(language: Any) -> None:
+    text = result_comment(fell_short(gate=gate(LARGEST + "evaluation_threshold: 0.9\n")), language)
+    assert {"ja": "閾値を見直す", "en": "Review the threshold"}[language] in text
+    assert "わずか" not in text and "small" not in text
 
 
 @pytest.mark.parametrize("key", ["more_epochs", "larger_variant", "larger_input", "smaller_variant", "smaller_input"])

@@ -16,6 +16,7 @@ from mlops_assets.data.frame_report import frame_report_markdown
 from mlops_assets.data.frame_shards import DamagedFile
 from mlops_assets.data.kitti.check import Finding
 from mlops_assets.data.kitti.layout import PARTS
+from mlops_assets.data.reasons import Reason, ReasonCode
 from mlops_assets.errors import Problem
 from mlops_assets.reports import language, replies
 from mlops_assets.reports.comments import (
@@ -117,6 +118,7 @@ FAMILIES: dict[str, tuple[str, ...]] = {
     "derived": vocabulary.values(vocabulary.DerivedFeature),
     "selection": ("correlation", "importance"),
     "size": ("small", "medium", "large"),
+    "reason": get_args(ReasonCode),
     "rule": get_args(get_type_hints(QualityCheck)["rule"]),
     "severity": get_args(get_type_hints(QualityCheck)["severity"]),
     "check": ("passed", "failed"),
@@ -302,13 +304,22 @@ def write_frame_report() -> None:
         entry=CatalogueEntry(dataset_id="d", source="d"),
     )  # fmt: skip
     findings = [Finding.model_validate({"code": code, "frame": "0", "text": "t"}) for code in LABEL_FINDINGS]
+    damaged = [
+        DamagedFile(frame_id="0", part="image", key=code, reason="r", why=Reason(code=code, values=reason_fields(code)))
+        for code in get_args(ReasonCode)
+    ]
     checks = (
-        check_files(1, [DamagedFile(frame_id="0", part="image", key="k", reason="r")], {"1": PARTS}, 0),
+        *(check_files(1, [file], {"1": PARTS}, 0) for file in damaged),
         check_labels(findings, {}, ("Car",), 1),
         check_repeated(1, 1),
         check_support({split: {} for split in SPLITS}, ()),
     )
     frame_report_markdown(version, checks, "en")
+
+
+def reason_fields(code: str) -> dict[str, str]:
+    """A value for every field of a reason's sentence."""
+    return {name: "train" if name == "splits" else "v" for name in fields_of(catalogue("en")[f"reason.{code}"])}
 
 
 def gate(**changed: Any) -> GateDecision:

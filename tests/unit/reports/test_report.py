@@ -74,7 +74,7 @@ def test_every_fact_of_the_record_is_in_the_report(churn: SimpleNamespace, langu
         "34,984",
         "7,497",
         "22",
-        "0.0712",
+        "7.1 %",
         "< 5 %",
         "6,307",
         "441",
@@ -175,18 +175,30 @@ def test_many_classes_leave_the_confusion_table_to_the_record(churn: SimpleNames
     assert max(len(line) for line in text.splitlines()) < 400
 
 
+def test_classes_that_are_not_named_are_counted(churn: SimpleNamespace) -> None:
+    data = churn.deployed().dataset.model_copy(update={"classes": tuple(f"k{number}" for number in range(15))})
+    text = report_markdown(churn.deployed(dataset=data), "ja")
+    assert "`k11` ほか3件" in text and "`k12`" not in text
+
+
 def test_numbers_are_written_as_people_read_them() -> None:
     assert [duration(seconds, "ja") for seconds in (0.05, 8.34, 59.97, 61, 3725, None)] == [
         "0.05秒", "8.3秒", "1分0秒", "1分1秒", "1時間2分", "—",
     ]  # fmt: skip
     assert duration(3725, "en") == "1 h 2 min"
-    assert [metric_value(value) for value in (0.87654, 0.0, 0.00001234, 52_345.678, -0.5)] == [
-        "0.8765", "0.0000", "1.23e-05", "52,345.68", "-0.5000",
+    assert [metric_value(value) for value in (0.87654, 0.0, 0.00001234, 52_345.678, -0.5, 812.4)] == [
+        "0.8765", "0.0000", "1.23e-05", "52,345.68", "-0.5000", "812.40",
     ]  # fmt: skip
     assert [dollars(amount) for amount in (0, 12.5, 1234.5, 0.0012)] == ["$0.00", "$12.50", "$1,234.50", "$0.0012"]
     assert [counted(number, "rows", "en") for number in (0, 1, 1234)] == ["0 rows", "1 row", "1,234 rows"]
     assert value_beside(0.84999, 0.85) == "0.84999"
     assert value_beside(0.9, 0.85) == "0.9000"
+    for value, threshold, text in (
+        (30.0004, 30.0, "30.0004"),
+        (1000.001, 1000, "1,000.001"),
+        (0.00094999, 0.00095, "0.00094999"),
+    ):
+        assert value_beside(value, threshold) == text
     assert time_of("2025-01-10T21:34:56+09:00") == "2025-01-10 12:34:56 UTC"
     assert time_of("soon") == "`soon`"
 
