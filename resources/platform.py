@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from resources.store import ObjectStore
     from resources.thread import Thread
     from resources.tracker import Tracker
+    from resources.workshop import Workshop
 
 
 class Platform:
@@ -100,7 +101,14 @@ class Platform:
         """Frames of KITTI copies, shard by shard."""
         from resources.shards import Shards
 
-        return Shards(self.store, self.catalogue, self.scratch / "shards")
+        return Shards(self.store, self.catalogue, self.workshop)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Shards, and what is made of them, on their way into the store."""
+        from resources.workshop import Workshop
+
+        return Workshop(self.store, self.scratch / "making", self.home / "locks")
 
     @cached_property
     def compute(self) -> LocalCompute:

@@ -1,0 +1,82 @@
+"""Folders in which something is made for the store: for one process at a time, kept over a kill, and removed in the end.
+
+What a killed process left, or one without room on the disk, is gone on with by the next that makes the same. It is removed once
+it is of no use: what was made there is in the store, or nobody has come back to it for a week. What is made there, and how to go
+on with it, is up to ``shards`` and ``frame_products``.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mlops_assets.serving.package import MANIFEST
+from resources.store import ObjectStore
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+KEPT_SECONDS = 7 * 24 * 3600
+#: Stands for ``/`` in names of folders; no name of a dataset has it.
+_SLASH = "+"
+
+
+class Workshop:
+    """Work in progress by the prefix that it is published under.
+
+    Args:
+        store: where work is published.
+        folder: has one folder for each piece of work and nothing else.
+        locks: folder of the locks; they outlive the work, so that no two processes ever hold different files of one name.
+    """
+
+    def __init__(self, store: ObjectStore, folder: Path, locks: Path) -> None:
+        self._store = store
+        self._folder = folder
+        self._locks = locks
+
+    @contextmanager
+    def making(self, prefix: str) -> Iterator[Path]:
+        """A folder to make ``prefix`` in, with what a killed process left of it; others who ask for it wait.
+
+        It is removed when the block ends, and stays when an error ends it.
+        """
+        with self._lock(prefix):
+            work = self._folder / prefix.replace("/", _SLASH)
+            work.mkdir(parents=True, exist_ok=True)
+            os.utime(work)
+            self.sweep()
+            yield work
+            shutil.rmtree(work, ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Remove what nobody will go on with; what some process works on stays, however old."""
+        from filelock import Timeout
+
+        for work in sorted(self._folder.glob(f"*{_SLASH}*")):
+            prefix = work.name.replace(_SLASH, "/")
+            try:
+                with self._lock(prefix).acquire(timeout=0):
+                    if self._is_over(work, prefix):
+                        shutil.rmtree(work, ignore_errors=True)
+            except Timeout:
+                continue
+
+    def _is_over(self, work: Path, prefix: str) -> bool:
+        """Whether it is published, or was last begun or gone on with long ago."""
+        try:
+            begun = work.stat().st_mtime
+        except FileNotFoundError:  # another process has removed it
+            return False
+        return time.time() - begun > KEPT_SECONDS or self._store.exists(f"{prefix}/{MANIFEST}")
+
+    def _lock(self, prefix: str) -> BaseFileLock:
+        from filelock import FileLock
+
+        self._locks.mkdir(parents=True, exist_ok=True)
+        return FileLock(self._locks / f"{prefix.replace('/', _SLASH)}.lock")
