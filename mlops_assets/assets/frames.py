@@ -297,5 +297,5 @@ def _unusable(name: str, error: ValidationError) -> UserError:
     place = ".".join(str(part) for part in first["loc"])
     return UserError(
         f"the configuration of {name} cannot be used: {first['msg']}", field=place, given=str(first["input"])[:80],
-        next_step=f"correct it under ops: {name}: config in the launchpad",
+        next_step=f"correct it under ops: {name}: config",
     )  # fmt: skip
