@@ -143,7 +143,7 @@ def _version(platform: Platform, dataset_id: str, wanted: str) -> DatasetVersion
         kind = UserError if found else NotFound
         headline = f"{'several versions' if found else 'no version'} of the dataset begin{'' if found else 's'} like this"
         raise kind(headline, field="--version", given=wanted[:80], allowed=sorted(found or names))
-    return DatasetVersion.model_validate_json((platform.catalogue.folder(dataset_id, found[0]) / "version.json").read_bytes())
+    return platform.catalogue.version(dataset_id, found[0])
 
 
 class _Bar:

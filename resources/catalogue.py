@@ -138,6 +138,10 @@ class Catalogue:
         """
         return self._store.checkout(f"datasets/{dataset_id}/versions/{version}")
 
+    def version(self, dataset_id: str, version: str) -> DatasetVersion:
+        """What is known of one version. Raises as ``folder``."""
+        return DatasetVersion.model_validate_json((self.folder(dataset_id, version) / "version.json").read_bytes())
+
     def versions(self, dataset_id: str) -> list[str]:
         """Versions of a dataset, in no particular order of age."""
         return self._store.children(f"datasets/{dataset_id}/versions")

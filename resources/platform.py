@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resources.ledger import Ledger
     from resources.models import ModelShelf
     from resources.outbox import Outbox
+    from resources.planning import Planning
     from resources.shards import Shards
     from resources.store import ObjectStore
     from resources.thread import Thread
@@ -198,8 +199,15 @@ class Platform:
         return Outbox(self.store, Notifier(self.settings, lambda: self.tracker), self.home / "locks")
 
     @cached_property
+    def planning(self) -> Planning:
+        """Requests, and the plans of what would run for them."""
+        from resources.planning import Planning
+
+        return Planning(self)
+
+    @cached_property
     def front_desk(self) -> FrontDesk:
-        """Reading, planning, approving and closing."""
+        """Reading, showing plans and approving."""
         from resources.front_desk import FrontDesk
 
         return FrontDesk(self)

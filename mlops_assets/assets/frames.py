@@ -26,7 +26,6 @@ from dagster._utils.warnings import PreviewWarning
 from pydantic import Field, ValidationError
 
 from mlops_assets.assets.metadata import Metadata, bar_table, figure, numbers, table
-from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.data.forms import Told
 from mlops_assets.data.frame_shards import ShardSummary
 from mlops_assets.data.kitti.coco import CocoPolicy
@@ -108,8 +107,7 @@ class ShardStep:
         claim_run(context.instance, context.run)  # so that a killed run is ended, see resources.runs
         self.platform: Platform = context.resources.platform
         self.place: ShardPlace = ShardKeys(self.platform.store).place(context.partition_key)
-        folder = self.platform.catalogue.folder(self.place.dataset_id, self.place.version)
-        self.version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        self.version = self.platform.catalogue.version(self.place.dataset_id, self.place.version)
         self.products = FrameProducts(self.platform)
         self._context = context
         self._said = time.monotonic()
