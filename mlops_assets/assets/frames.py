@@ -123,6 +123,10 @@ class ShardStep:
 
         return told
 
+    def frames(self) -> tuple[Path, ShardSummary]:
+        """The folder of the shard and its summary, made first where that is needed."""
+        return self.platform.shards.frames(self.version, self.place.shard, self.told("frames"))
+
     def register(self) -> None:
         """Make the other shards of the version partitions too, where nothing has done so yet."""
         register_shards(self._context.instance, self.platform, self.version)
@@ -164,7 +168,7 @@ def kitti_frames(context: AssetExecutionContext) -> Iterator[MaterializeResult[o
     step.register()
     known = step.platform.shards.known(step.version, step.place.shard)
     begun = time.monotonic()
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     seconds = time.monotonic() - begun
     reused = known is not None and known.digest == shard.digest  # damaged files are tried again each time
     speed = {} if reused else _speed(seconds, MB_per_second=shard.bytes / _MEGABYTE)
@@ -200,7 +204,7 @@ def voxels(context: AssetExecutionContext, config: VoxelConfig) -> MaterializeRe
     """Voxelize the shard; a killed run's frames are kept, and voxels of the same shard and grid are not made again."""
     grid = config.grid()
     step = ShardStep(context)
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     made = step.products.voxels(shard, folder, grid, step.told("voxels"))
     summary = made.summary
     counts: Metadata = {}
@@ -242,7 +246,7 @@ def kitti_coco(context: AssetExecutionContext, config: CocoConfig) -> Materializ
     """Convert the labels of the shard; the same shard and policy are not converted again."""
     policy = config.policy()
     step = ShardStep(context)
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     made = step.products.coco(shard, folder, policy, step.told("labels"))
     summary = made.summary
     return MaterializeResult(
