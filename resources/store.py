@@ -187,24 +187,42 @@ class ObjectStore:
         return self._cached(prefix, manifest)
 
     def _cached(self, prefix: str, manifest: Manifest) -> Path:
-        folder = self._cache / f"{manifest.digest}"
-        if (folder / MANIFEST).is_file():
-            verify(folder)
-            return folder
-        partial = self._cache / f".{manifest.digest}.{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        for name in manifest.files:
-            target = partial / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.download(f"{prefix}/{name}", target)
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-        verify(partial)
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster; its copy has been verified the same way
-            verify(folder)
-            shutil.rmtree(partial)
+        """The local copy of a remote folder, fetched once by one process; one that was damaged since is fetched again."""
+        from filelock import FileLock
+
+        folder = self._cache / manifest.digest
+        if not self._is_whole(folder):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._cache / f".{manifest.digest}.lock"):
+                if not self._is_whole(folder):  # nobody has fetched it meanwhile
+                    self._fetch(prefix, manifest, folder)
         return folder
+
+    def _is_whole(self, folder: Path) -> bool:
+        with known_digests(self._cache) as digest_of:
+            try:
+                verify(folder, digest_of)
+            except IntegrityError:  # also where there is none
+                return False
+        return True
+
+    def _fetch(self, prefix: str, manifest: Manifest, folder: Path) -> None:
+        """Make ``folder`` the remote one, at once; its files are final, so that they are not read anew at every step."""
+        partial = self._cache / f".{manifest.digest}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        try:
+            for name in manifest.files:
+                target = partial / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.download(f"{prefix}/{name}", target)
+                target.chmod(0o444)
+            partial.mkdir(parents=True, exist_ok=True)
+            (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+            verify(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:  # after a rename there is none; after an error it would only take room
+            shutil.rmtree(partial, ignore_errors=True)
 
     def download(self, key: str, target: Path) -> None:
         """Copy one object to a local file, block by block."""
@@ -215,6 +233,8 @@ class ObjectStore:
             with target.open("wb") as out:
                 for block in stream:
                     out.write(block)
+                out.flush()
+                os.fsync(out.fileno())  # a digest that is remembered must not outlive the bytes in a power cut
         except FileNotFoundError as error:
             raise NotFound("no such object in the store", field="key", given=key) from error
 
