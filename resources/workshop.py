@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mlops_assets.errors import MlopsError
 from mlops_assets.serving.package import MANIFEST
 from resources.store import ObjectStore
 
@@ -45,14 +46,23 @@ class Workshop:
         """A folder to make ``prefix`` in, with what a killed process left of it; others who ask for it wait.
 
         It is removed when the block ends, and stays when an error ends it.
+
+        Raises:
+            MlopsError: a file cannot be written, e.g. the disk is full.
         """
-        with self._lock(prefix):
-            work = self._folder / prefix.replace("/", _SLASH)
-            work.mkdir(parents=True, exist_ok=True)
-            os.utime(work)
-            self.sweep()
-            yield work
-            shutil.rmtree(work, ignore_errors=True)
+        work = self._folder / prefix.replace("/", _SLASH)
+        try:
+            with self._lock(prefix):
+                work.mkdir(parents=True, exist_ok=True)
+                os.utime(work)
+                self.sweep()
+                yield work
+                shutil.rmtree(work, ignore_errors=True)
+        except OSError as error:
+            raise MlopsError(
+                f"{error.filename or work}: {error.strerror or error}; free space or mend access, then start it again: "
+                "what is made so far is kept"
+            ) from error
 
     def sweep(self) -> None:
         """Remove what nobody will go on with; what some process works on stays, however old."""
