@@ -2,13 +2,14 @@
 
 What a killed process left, or one without room on the disk, is gone on with by the next that makes the same. It is removed once
 it is of no use: what was made there is in the store, or nobody has come back to it for a week. What is made there, and how to go
-on with it, is up to ``shards`` and ``frame_products``.
+on with it, is up to ``shards`` and ``frame_products``. ``passing`` is for work that is begun anew instead.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -90,3 +91,17 @@ class Workshop:
 
         self._locks.mkdir(parents=True, exist_ok=True)
         return FileLock(self._locks / f"{prefix.replace('/', _SLASH)}.lock")
+
+
+@contextmanager
+def passing(scratch: Path, kind: str) -> Iterator[Path]:
+    """A folder of this call alone, gone when the block ends; those of processes that were killed are removed first."""
+    import psutil
+
+    scratch.mkdir(parents=True, exist_ok=True)
+    for folder in scratch.glob(f"{kind}-*-*"):
+        process = folder.name.split("-")[1]
+        if process.isdecimal() and not psutil.pid_exists(int(process)):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=scratch, prefix=f"{kind}-{os.getpid()}-", ignore_cleanup_errors=True) as name:
+        yield Path(name)

@@ -15,7 +15,7 @@ from filelock import FileLock
 from mlops_assets.data.dataset import CatalogueEntry
 from mlops_assets.errors import MlopsError
 from resources.platform import Platform
-from resources.workshop import KEPT_SECONDS
+from resources.workshop import KEPT_SECONDS, passing
 from tests.standins.kitti_worlds import generated
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -101,3 +101,11 @@ def test_old_work_that_is_asked_for_again_is_gone_on_with(platform: Platform) ->
         raise OSError("the disk is full")
     platform.workshop.sweep()
     assert work.is_dir(), "begun anew, it is young again"
+
+
+def test_passing_work_at_once_has_folders_of_its_own_and_a_killed_one_is_removed(tmp_path: Path) -> None:
+    dead = tmp_path / "reproduce-999999999-abc"
+    dead.mkdir()
+    with passing(tmp_path, "reproduce") as one, passing(tmp_path, "reproduce") as other:
+        assert one != other and {*tmp_path.iterdir()} == {one, other}
+    assert not [*tmp_path.iterdir()]
