@@ -63,6 +63,7 @@ def answers(command: Callable[P, Any]) -> Callable[P, None]:
 
     @wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        """The command; ``--json`` is taken away from its arguments, which it hears of as ``quiet``."""
         as_json = bool(kwargs.pop("as_json"))
         kwargs["quiet"] = as_json
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 
@@ -19,6 +18,7 @@ from mlops_assets.tasks.interface import task_for
 from resources.board import ProgressEvent
 from resources.compute import TrainingJob
 from resources.platform import Platform
+from resources.workshop import passing
 
 
 class Comparison(Frozen):
@@ -76,13 +76,11 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
     if found is None:
         raise UserError("no installed learning task offers this algorithm", field="algorithm", given=record.request.algorithm)
     task, request = found[0], record.effective_request
-    work = platform.scratch / f"reproduce-{training_id}"
-    shutil.rmtree(work, ignore_errors=True)
 
     def tell(phase: Phase, state: PhaseState, text: str = "") -> None:
         show(ProgressEvent(training_id, phase, state, None, text, {}))
 
-    try:
+    with passing(platform.scratch, "reproduce") as work:
         folders = {name: work / name for name in ("dataset", "features", "evaluation")}
         for folder in folders.values():
             folder.mkdir(parents=True)
@@ -122,8 +120,6 @@ def reproduce_training(platform: Platform, training_id: str, show: Callable[[Pro
         tell("evaluation", "running")
         measured = task.evaluate(folders["features"], outcome.model, request, folders["evaluation"])
         tell("evaluation", "done")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
     now = {**outcome.summary.metrics, **measured.metrics}
     then = {**record.environment, "code": record.code_version}
     today = {**environment_versions(), "code": code_version()}

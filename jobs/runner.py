@@ -160,7 +160,8 @@ class Runner:
         self._platform.front_desk.read(issue, after=after)
 
     def _sweep(self) -> None:
-        """Remove scratch folders of trainings that are over."""
+        """Remove scratch folders of trainings that are over, and of shards to which nobody came back."""
+        self._platform.workshop.sweep()
         if self._platform.scratch.is_dir():
             for folder in self._platform.scratch.glob("train-*"):
                 if self._platform.ledger.is_reported(folder.name):

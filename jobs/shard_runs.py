@@ -1,14 +1,14 @@
 """The shards of a KITTI version from a terminal: how each stands, and making them by the same Dagster job as the UI.
 
-What a shard is made of is in ``resources``; the command itself in ``commands.kitti``.
+What a shard is made of is in ``resources``; the command itself in ``commands.kitti``, its configuration in ``shard_config``.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus
 
@@ -16,7 +16,7 @@ from jobs.frame_jobs import FRAME_ASSETS, SHARDS_JOB
 from jobs.progress import copy_of_standard_error
 from mlops_assets.data.dataset import KITTI, DatasetVersion
 from mlops_assets.data.frame_shards import DamagedFile
-from mlops_assets.errors import UserError
+from mlops_assets.errors import NotFound, UserError
 from mlops_assets.request.schema import Frozen
 from resources.frame_assets import register_shards
 from resources.frame_products import PROGRESS_LOGGER
@@ -45,17 +45,19 @@ class ShardState(Frozen):
 
 
 class ShardRuns:
-    """The shards of the current version of one dataset.
+    """The shards of one version of a dataset: the current one, or that whose name begins like ``version``.
 
     Raises:
-        NotFound: there is no such dataset.
-        UserError: it is a table.
+        NotFound: there is no such dataset, or no such version.
+        UserError: it is a table, or several versions begin like this.
     """
 
-    def __init__(self, platform: Platform, instance: DagsterInstance, dataset_id: str) -> None:
+    def __init__(self, platform: Platform, instance: DagsterInstance, dataset_id: str, version: str | None = None) -> None:
         self._platform = platform
         self._instance = instance
         self.version: DatasetVersion = platform.catalogue.current(dataset_id)
+        if version is not None:
+            self.version = _version(platform, dataset_id, version)
         if self.version.form != KITTI:
             raise UserError(
                 f"{dataset_id} is a table: only KITTI copies are kept in shards", field="NAME", given=dataset_id,
@@ -80,22 +82,25 @@ class ShardRuns:
         voxels, coco = (self._instance.get_materialized_partitions(AssetKey(name)) for name in FRAME_ASSETS[1:])
         return [self._state(number, voxels, coco) for number in numbers]
 
-    def make(self, numbers: Iterable[int], *, quiet: bool) -> list[ShardState]:
-        """Make these shards one after the other in this process; a shard that fails does not hold up the others."""
+    def make(self, numbers: Iterable[int], config: Mapping[str, Any], *, quiet: bool) -> list[ShardState]:
+        """Make these shards one after the other in this process; a shard that fails does not hold up the others.
+
+        ``config`` is a run configuration for the assets, see ``shard_config``; empty for what they have unless given.
+        """
         reap(self._instance)
         wanted = tuple(numbers)
         outcomes: dict[int, tuple[Outcome, str | None]] = {}
         with _shown(len(wanted), quiet=quiet) as bar:
             for number in wanted:
                 bar.begin(self.keys[number])
-                outcomes[number] = self._run(self.keys[number])
+                outcomes[number] = self._run(self.keys[number], config)
                 bar.end(self.keys[number], *outcomes[number])
         return [
             state.model_copy(update={"outcome": outcomes[state.shard][0], "error": outcomes[state.shard][1]})
             for state in self.states(wanted)
         ]
 
-    def _run(self, key: str) -> tuple[Outcome, str | None]:
+    def _run(self, key: str, config: Mapping[str, Any]) -> tuple[Outcome, str | None]:
         from mlops_assets.definitions import defs
 
         result = defs.resolve_job_def(SHARDS_JOB).execute_in_process(
@@ -103,7 +108,7 @@ class ShardRuns:
             partition_key=key,
             raise_on_error=False,
             resources={"platform": self._platform},
-            run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+            run_config={**config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
         )
         if result.dagster_run.status == DagsterRunStatus.CANCELED:
             raise KeyboardInterrupt
@@ -127,6 +132,18 @@ class ShardRuns:
             voxels=key in voxels,
             coco=key in coco,
         )
+
+
+def _version(platform: Platform, dataset_id: str, wanted: str) -> DatasetVersion:
+    """The version of this name, or the only one that begins so; ``sha256-`` may be left out, as in keys of partitions."""
+    names = platform.catalogue.versions(dataset_id)
+    found = [name for name in names if name.removeprefix("sha256-").startswith(wanted.removeprefix("sha256-"))]
+    found = [wanted] if wanted in found else found
+    if len(found) != 1:
+        kind = UserError if found else NotFound
+        headline = f"{'several versions' if found else 'no version'} of the dataset begin{'' if found else 's'} like this"
+        raise kind(headline, field="--version", given=wanted[:80], allowed=sorted(found or names))
+    return platform.catalogue.version(dataset_id, found[0])
 
 
 class _Bar:

@@ -7,10 +7,7 @@ Reading what a person registers is ``mlops_assets.data``, in one form or the oth
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 
 from mlops_assets.data.dataset import CatalogueEntry, DatasetVersion
@@ -18,6 +15,7 @@ from mlops_assets.data.forms import Told
 from mlops_assets.errors import NotFound, UserError
 from mlops_assets.request.digest import sha256_of
 from resources.store import ObjectStore
+from resources.workshop import passing
 
 DATASET_ID_PATTERN = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
@@ -60,10 +58,7 @@ class Catalogue:
                 given=entry.dataset_id,
                 allowed=["letters, digits, '.', '_' and '-', starting with a letter or digit, at most 128"],
             )
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        self._sweep()
-        with tempfile.TemporaryDirectory(dir=self._scratch, prefix=f"ingest-{os.getpid()}-") as name:
-            work = Path(name)
+        with passing(self._scratch, "ingest") as work:
             version_folder = work / "version"
             version_folder.mkdir()
             version = form_of_source(entry.source).register(
@@ -86,15 +81,6 @@ class Catalogue:
         named = version.model_copy(update={"version": f"{version.version}-{sha256_of(declared)[:8]}"})
         (folder / "version.json").write_text(named.model_dump_json(indent=1), encoding="utf-8")
         return named
-
-    def _sweep(self) -> None:
-        """Remove the copies of registrations that were killed."""
-        import psutil
-
-        for folder in self._scratch.glob("ingest-*-*"):
-            process = folder.name.split("-")[1]
-            if process.isdecimal() and not psutil.pid_exists(int(process)):
-                shutil.rmtree(folder, ignore_errors=True)
 
     def names(self) -> list[str]:
         """Ids of all registered datasets, the bundled ones included."""
@@ -137,6 +123,10 @@ class Catalogue:
             IntegrityError: its files differ from their digests.
         """
         return self._store.checkout(f"datasets/{dataset_id}/versions/{version}")
+
+    def version(self, dataset_id: str, version: str) -> DatasetVersion:
+        """What is known of one version. Raises as ``folder``."""
+        return DatasetVersion.model_validate_json((self.folder(dataset_id, version) / "version.json").read_bytes())
 
     def versions(self, dataset_id: str) -> list[str]:
         """Versions of a dataset, in no particular order of age."""

@@ -22,7 +22,7 @@ from typing import Final, Literal
 from filelock import FileLock, Timeout
 
 from mlops_assets.errors import NotFound, UserError
-from resources.thread_file import Entry, Thread, read_thread, write_thread
+from resources.thread_file import Thread, read_thread, write_thread
 from resources.tracker import Changes, Comment, Issue, Permission, Reaction
 
 #: Who writes the platform's own comments.
@@ -137,11 +137,11 @@ class FolderTracker:
                 if entry.marker != marker:
                     continue
                 if entry.body == _stored(body):
-                    return _comment(entry)
+                    return entry
                 changed = replace(entry, body=_stored(body), updated_at=now)
                 self._write(path, replace(thread, entries=(*thread.entries[:position], changed, *thread.entries[position + 1 :])))
-                return _comment(changed)
-            return self._append(path, thread, Entry(_new_id(), PLATFORM, _stored(body), now, now, marker))
+                return changed
+            return self._append(path, thread, Comment(_new_id(), PLATFORM, _stored(body), now, now, marker))
 
     def add_comment(self, number: int, body: str, author: str | None = None) -> Comment:
         """Append a person's comment.
@@ -152,7 +152,7 @@ class FolderTracker:
         now = datetime.now(UTC)
         with self._locked():
             path, thread = self._adopted(number)
-            return self._append(path, thread, Entry(_new_id(), author or self.current_actor(), _stored(body), now, now))
+            return self._append(path, thread, Comment(_new_id(), author or self.current_actor(), _stored(body), now, now))
 
     def react(self, number: int, marker: str, reaction: Reaction, author: str | None = None) -> None:
         """Put a person's reaction on the platform's comment ``marker``; a repeated one changes nothing.
@@ -246,7 +246,7 @@ class FolderTracker:
         return path, replace(thread, entries=tuple(self._identified(number, thread)))
 
     @staticmethod
-    def _identified(number: int, thread: Thread) -> Iterator[Entry]:
+    def _identified(number: int, thread: Thread) -> Iterator[Comment]:
         """Entries, those written by hand with an id that follows from issue and text, the same before and after adoption."""
         taken = {entry.id for entry in thread.entries}
         for entry in thread.entries:
@@ -261,9 +261,9 @@ class FolderTracker:
             taken.add(candidate)
             yield replace(entry, id=candidate)
 
-    def _append(self, path: Path, thread: Thread, entry: Entry) -> Comment:
+    def _append(self, path: Path, thread: Thread, entry: Comment) -> Comment:
         self._write(path, replace(thread, entries=(*thread.entries, entry)))
-        return _comment(entry)
+        return entry
 
     def _write(self, path: Path, thread: Thread) -> None:
         self._replace(path, write_thread(thread).encode("utf-8", "surrogateescape"))
@@ -288,7 +288,7 @@ class FolderTracker:
             os.close(folder)
 
     def _issue(self, number: int, path: Path, thread: Thread) -> Issue:
-        comments = tuple(_comment(entry) for entry in self._identified(number, thread))
+        comments = tuple(self._identified(number, thread))
         return Issue(
             number=number,
             title=thread.title,
@@ -304,10 +304,6 @@ class FolderTracker:
 
     def _owner(self) -> str:
         return _user_name(self.folder.stat().st_uid) if self.folder.exists() else _user_name(os.getuid())
-
-
-def _comment(entry: Entry) -> Comment:
-    return Comment(entry.id, entry.author, entry.body, entry.created_at, entry.updated_at, entry.marker, entry.reactions)
 
 
 def _stored(body: str) -> str:

@@ -1,14 +1,14 @@
 """What is made of a shard: pictures, voxels and a COCO file, each stored once under what it was made of.
 
 A product's place in the store follows from the shard's digest, the settings and the format of the code, so the same product is
-found and not made again, in whatever run or process. Frames of voxels that a killed process left are read, checked and kept.
+found and not made again, in whatever run or process. Frames of voxels that a killed process left in the ``workshop`` are read,
+checked and kept.
 Making the shard itself is ``shards``; what partitions are called is in ``frame_assets``.
 """
 
 from __future__ import annotations
 
 import io
-import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -139,23 +139,18 @@ class FrameProducts:
     def _made(
         self, kind: str, dataset_id: str, identity: Mapping[str, object], summary: type[SummaryT], make: Callable[[Path], None]
     ) -> Made[SummaryT]:
-        from filelock import FileLock
-
         store, begun = self._platform.store, time.monotonic()
-        key = sha256_of(dict(identity))[:_SHOWN_DIGITS]
-        prefix = f"datasets/{dataset_id}/{kind}/{key}"
-        locks = self._platform.home / "locks"
-        locks.mkdir(parents=True, exist_ok=True)
-        with FileLock(locks / f"{kind}-{key}.lock"):  # a second process waits, and then finds what the first has made
-            manifest = store.manifest(prefix)
-            reused = manifest is not None
-            if manifest is None:
-                work = self._platform.scratch / f"{kind}-{key}"
-                work.mkdir(parents=True, exist_ok=True)
-                make(work)
-                _finish(work)
-                manifest = store.publish(prefix, work)
-                shutil.rmtree(work, ignore_errors=True)
+        prefix = f"datasets/{dataset_id}/{kind}/{sha256_of(dict(identity))[:_SHOWN_DIGITS]}"
+        manifest = store.manifest(prefix)
+        reused = manifest is not None
+        if manifest is None:
+            with self._platform.workshop.making(prefix) as work:  # a second process waits, and then finds what the first has made
+                manifest = store.manifest(prefix)
+                reused = manifest is not None
+                if manifest is None:
+                    make(work)
+                    _finish(work)
+                    manifest = store.publish(prefix, work)
         read = summary.model_validate_json(store.get(f"{prefix}/summary.json"))
         return Made(read, prefix, sum(manifest.sizes.values()), reused, time.monotonic() - begun)
 

@@ -1,6 +1,7 @@
-"""The front desk: reads an issue, gives it a training, plans it, takes the approval, checks it, and closes the training.
+"""The front desk: reads an issue, gives it a training, shows its plan, takes the approval, and checks it before a run.
 
-The same functions serve the command line and the sensors. Running the asset graph in between is theirs.
+The same functions serve the command line and the sensors. Making requests and plans is ``planning``; running the asset graph is
+theirs.
 """
 
 from __future__ import annotations
@@ -10,20 +11,15 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import JsonValue
 
-from mlops_assets.code_version import code_version
-from mlops_assets.data.dataset import DatasetVersion
-from mlops_assets.errors import NotApproved, NotFound, Problem, RequestInvalid, UserError
+from mlops_assets.errors import NotApproved, RequestInvalid, UserError
 from mlops_assets.reports.notifications import facts_of_plan, notification_for
 from mlops_assets.request.adjustment import adjusted
 from mlops_assets.request.lifecycle import RETRAINING, Approval, IssueState, RunState, TrainingIdentity, body_digest, decide
-from mlops_assets.request.parser import parse_issue
 from mlops_assets.request.plan import Plan
-from mlops_assets.request.planner import make_plan, unsuitable_form
 from mlops_assets.request.schema import TrainingRequest
-from mlops_assets.tasks.interface import Algorithm, installed_tasks, task_for
 from resources.impact import estimate_for
-from resources.installed import gpu_is_there, install_command, missing_extras
 from resources.ledger import Refusal, new_training_id, now
+from resources.planning import offered_algorithms
 from resources.tracker import Issue, Reaction
 
 if TYPE_CHECKING:
@@ -34,16 +30,6 @@ NEEDS_OPERATOR = "mlops:needs-operator"
 STATE_LABELS = (RUNNING, DONE, FAILED, INVALID, NEEDS_OPERATOR)
 TRIGGER_LABEL = "mlops:train"
 
-
-#: Problems that only a request without any other shows.
-FOUND_LATE = (
-    "dataset_not_registered",
-    "algorithm_not_available",
-    "algorithm_needs_extra",
-    "wrong_form",
-    "missing_parts",
-    "unlabelled_class",
-)
 
 #: Why a command that approves is refused, for the terminal; threads have their own sentences.
 DENIED = {
@@ -130,8 +116,8 @@ class FrontDesk:
         platform = self._platform
         digest = body_digest(issue.title, issue.body)
         try:
-            request = self._request_of(issue)
-            plan = self.make_plan(request)
+            request = platform.planning.read(issue)
+            plan = platform.planning.make_plan(request)
         except RequestInvalid as invalid:
             platform.thread.refuse(issue, invalid)
             platform.ledger.refuse(Refusal(issue=issue.number, body_digest=digest, problems=len(invalid.problems), at=now()))
@@ -158,8 +144,8 @@ class FrontDesk:
         made = next((identity for identity in attempts if identity.cause == cause), None)
         if made is not None:
             return made
-        request = adjusted(self._platform.ledger.request(current.training_id), changes, offered=_offered())
-        plan = self.make_plan(request)
+        request = adjusted(self._platform.ledger.request(current.training_id), changes, offered=offered_algorithms())
+        plan = self._platform.planning.make_plan(request)
         return self._allot(issue, current.body_digest, len(attempts) + 1, request, plan, by=by, cause=cause)
 
     def _allot(
@@ -255,82 +241,6 @@ class FrontDesk:
             self.require_approved(training_id)
         return identity
 
-    def _request_of(self, issue: Issue) -> TrainingRequest:
-        try:
-            request = parse_issue(issue.title, issue.body, offered=_offered())
-        except RequestInvalid as invalid:
-            further = self._further(issue, invalid)
-            corrected = invalid.corrected
-            for problem in further:
-                if corrected is not None and problem.suggestion is not None:
-                    corrected = corrected.replace(f": {problem.given}\n", f": {problem.suggestion}\n", 1)
-            raise RequestInvalid([*invalid.problems, *further], corrected=corrected) from invalid
-        if self._platform.settings.language != "auto":
-            request = request.model_copy(update={"language": self._platform.settings.language})
-        return request
-
-    def _further(self, issue: Issue, invalid: RequestInvalid) -> tuple[Problem, ...]:
-        """What would still stand in the way with the corrected block in place, so that people mend everything at once."""
-        known = {problem.field for problem in invalid.problems}
-        try:
-            self.make_plan(parse_issue(issue.title, f"```yaml\n{invalid.corrected or ''}\n```", offered=_offered()))
-        except RequestInvalid as further:
-            return tuple(p for p in further.problems if p.code in FOUND_LATE and p.field not in known)
-        return ()
-
-    def make_plan(self, request: TrainingRequest, version: DatasetVersion | None = None) -> Plan:
-        """The plan of a request with the present code, on ``version`` or the current version of its dataset.
-
-        Raises:
-            RequestInvalid: the dataset is not registered, no installed task offers the algorithm, or columns are missing.
-        """
-        problems = []
-        found = task_for(request.algorithm)
-        if found is None:
-            names = tuple(algorithm.name for algorithm in _offered())
-            problems.append(Problem("algorithm", "algorithm_not_available", request.algorithm, names))
-        if version is None:
-            try:
-                version = self._platform.catalogue.current(request.dataset.dataset_id)
-            except NotFound as error:
-                near = error.allowed[0] if len(error.allowed) <= 3 and error.allowed else None
-                problems.append(
-                    Problem("dataset_id", "dataset_not_registered", request.dataset.dataset_id, tuple(error.allowed), near)
-                )
-        if found is not None and version is not None and found[1].form != version.form:
-            raise self._unsuitable(request, version, found[1])
-        needed = missing_extras(found[1]) if found is not None else ()
-        if needed:
-            problems.append(Problem("algorithm", "algorithm_needs_extra", request.algorithm, (install_command(needed),)))
-        if found is None or version is None or problems:
-            raise RequestInvalid(problems)
-        return make_plan(
-            request,
-            version,
-            code_version(),
-            task=found[0],
-            algorithm=found[1],
-            resources={"compute": "local", "processors": _processors(), **_gpu(found[1])},
-            cost_cap_usd=self._cost_cap(request),
-        )
-
-    def _unsuitable(self, request: TrainingRequest, version: DatasetVersion, algorithm: Algorithm) -> RequestInvalid:
-        """The refusal of an algorithm on data of another form, with the datasets and algorithms that would go together."""
-        datasets = []
-        for name in self._platform.catalogue.names():
-            try:
-                known = self._platform.catalogue.registered(name)
-            except NotFound:
-                continue
-            if known.form == algorithm.form:
-                datasets.append(name)
-        algorithms = [offered.name for offered in _offered() if offered.form == version.form]
-        return unsuitable_form(request, version, algorithm, algorithms=algorithms, datasets=datasets)
-
-    def _cost_cap(self, request: TrainingRequest) -> float | None:
-        caps = [cap for cap in (request.max_cost_usd, self._platform.settings.cost_cap_usd) if cap is not None]
-        return min(caps) if caps else None
-
     def plan(self, training_id: str) -> Plan | None:
         """The plan that was made for a training."""
         reference = self._platform.ledger.reference(training_id, "plan")
@@ -373,13 +283,12 @@ class FrontDesk:
         approval = self._platform.ledger.approval(training_id, plan.digest) or self._standing_approval(training_id, plan)
         if approval is None:
             raise NotApproved(f"the plan {plan.digest[:12]} of {training_id} has not been approved")
-        folder = self._platform.catalogue.folder(plan.dataset_id, plan.dataset_version)
-        version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        version = self._platform.catalogue.version(plan.dataset_id, plan.dataset_version)
         try:
             # not from plan.request: that is the effective one, with the optimiser's changes in it
             made_by = self._platform.ledger.reference(training_id, "plan")
             asked = self._platform.ledger.request(made_by.training_id if made_by is not None else training_id)
-            again = self.make_plan(asked, version)
+            again = self._platform.planning.make_plan(asked, version)
         except RequestInvalid as invalid:
             raise NotApproved(f"the plan of {training_id} cannot be carried out any more: {invalid}") from invalid
         if again.digest != plan.digest:
@@ -401,18 +310,3 @@ class FrontDesk:
         return ledger.approve(
             training_id, Approval(plan_digest=plan.digest, by=identity.requested_by, at=now(), how="retraining")
         )
-
-
-def _offered() -> list[Algorithm]:
-    return [algorithm for task in installed_tasks().values() for algorithm in task.algorithms]
-
-
-def _gpu(algorithm: Algorithm) -> dict[str, JsonValue]:
-    """Whether a GPU is there, of those algorithms that would use one: plans of the others are the same with and without it."""
-    return {"gpu": True} if any(extra == "deep" for _, extra in algorithm.requires) and gpu_is_there() else {}
-
-
-def _processors() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

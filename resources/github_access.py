@@ -150,6 +150,7 @@ def _single_try() -> Retry:
             _pool: ConnectionPool | None = None,
             _stacktrace: TracebackType | None = None,
         ) -> Self:
+            """Called for each answer that might be tried again: a redirect goes to the caller, with where it leads."""
             if response is not None and response.status in REDIRECTS:
                 response.drain_conn()
                 raise Moved(response.status, response.headers.get("Location", ""))

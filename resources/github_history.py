@@ -14,14 +14,12 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import quote
 
-from pydantic import ValidationError
-
-from mlops_assets.errors import IntegrityError, MlopsError
+from mlops_assets.errors import MlopsError
 from mlops_assets.reports.record import TrainingRecord
 from resources.github_client import GitHubClient, Refused
 from resources.github_payloads import Blob, Commit, FileContent, GitObject, Reference, Tree, understood
 from resources.github_text import sendable
-from resources.history import FOLDER, TRAINING_ID, check_files, checked_training_id, not_in_history
+from resources.history import FOLDER, check_files, checked_training_id, committed_ids, committed_record, not_in_history
 
 #: The branch of a busy repository moves while we commit; each try looks anew.
 ATTEMPTS: Final = 8
@@ -87,10 +85,7 @@ class GitHubHistory:
             raw = b64decode(blob.content) if blob.encoding == "base64" else blob.content.encode()
         else:
             raw = b64decode(found.content)
-        try:
-            return TrainingRecord.model_validate_json(raw)
-        except ValidationError as error:
-            raise IntegrityError(f"{name} in {self._client.name} is not a training record: {error}") from error
+        return committed_record(raw, f"{name} in {self._client.name}")
 
     def list(self) -> list[str]:
         """The ids of all committed trainings, oldest first."""
@@ -104,8 +99,7 @@ class GitHubHistory:
         inside = understood(Tree, self._client.get(f"git/trees/{folder.sha}").content)
         if inside.truncated:
             raise MlopsError(f"{FOLDER} in {self._client.name} has more files than GitHub lists at once")
-        ids = (entry.path.removesuffix(".json") for entry in inside.tree if entry.path.endswith(".json"))
-        return sorted(training_id for training_id in ids if TRAINING_ID.fullmatch(training_id))
+        return committed_ids(entry.path for entry in inside.tree)
 
     def url(self, training_id: str) -> str:
         """Where a person reads the report of a training: the Markdown file's page on GitHub."""

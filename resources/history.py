@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Final, Protocol
@@ -93,6 +93,24 @@ def not_in_history(training_id: str, known: Sequence[str]) -> NotFound:
     )
 
 
+def committed_record(content: bytes, place: str) -> TrainingRecord:
+    """The record that is committed at ``place``.
+
+    Raises:
+        IntegrityError: ``content`` is none.
+    """
+    try:
+        return TrainingRecord.model_validate_json(content)
+    except ValidationError as error:
+        raise IntegrityError(f"{place} is not a training record: {error}") from error
+
+
+def committed_ids(names: Iterable[str]) -> list[str]:
+    """Ids of the trainings whose records are among the file names in ``FOLDER``, oldest first."""
+    ids = (name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(training_id for training_id in ids if TRAINING_ID.fullmatch(training_id))
+
+
 class History(Protocol):
     """Committed trainings, wherever the commits are."""
 
@@ -161,18 +179,14 @@ class HistoryRepository:
         if training_id not in known:
             raise not_in_history(training_id, known)
         content = self._git("cat-file", "blob", f"{BRANCH}:{FOLDER}/{training_id}.json")
-        try:
-            return TrainingRecord.model_validate_json(content)
-        except ValidationError as error:
-            raise IntegrityError(f"{FOLDER}/{training_id}.json in {self.folder} is not a training record: {error}") from error
+        return committed_record(content, f"{FOLDER}/{training_id}.json in {self.folder}")
 
     def list(self) -> list[str]:
         """The ids of all committed trainings, oldest first."""
         if not (self.folder / ".git").is_dir() or self._head() is None:
             return []
         names = self._git("ls-tree", "--name-only", "-z", f"{BRANCH}:{FOLDER}", missing_ok=True).decode().split("\0")
-        ids = (name.removesuffix(".json") for name in names if name.endswith(".json"))
-        return sorted(training_id for training_id in ids if TRAINING_ID.fullmatch(training_id))
+        return committed_ids(names)
 
     def url(self, training_id: str) -> str:
         """Where a person reads the report of a training: the path of the Markdown file."""

@@ -47,6 +47,8 @@ CREATE INDEX waiting ON deliveries (event, position) WHERE consumed_at IS NULL;
 CREATE INDEX consumed ON deliveries (consumed_at) WHERE consumed_at IS NOT NULL;
 PRAGMA user_version = {_LAYOUT};
 """
+#: Of what nobody has consumed, the given events, oldest first.
+_WAITING: Final = "FROM deliveries WHERE consumed_at IS NULL AND event IN (SELECT value FROM json_each(?)) ORDER BY position"
 
 
 class InboxUnavailable(MlopsError):
@@ -112,10 +114,7 @@ class Inbox:
         Raises:
             InboxUnavailable: the file cannot be read.
         """
-        query = (
-            "SELECT delivery_id, event, action, issue, ref, body FROM deliveries"
-            " WHERE consumed_at IS NULL AND event IN (SELECT value FROM json_each(?)) ORDER BY position LIMIT ?"
-        )
+        query = f"SELECT delivery_id, event, action, issue, ref, body {_WAITING} LIMIT ?"
         with self._transaction() as database:
             return [] if database is None else [Delivery(*row) for row in database.execute(query, (json.dumps(events), limit))]
 
@@ -127,10 +126,7 @@ class Inbox:
         Raises:
             InboxUnavailable: the file cannot be read.
         """
-        query = (
-            "SELECT issue, delivery_id FROM deliveries"
-            " WHERE consumed_at IS NULL AND event IN (SELECT value FROM json_each(?)) ORDER BY position"
-        )
+        query = f"SELECT issue, delivery_id {_WAITING}"
         with self._transaction() as database:
             rows = [] if database is None else database.execute(query, (json.dumps(ISSUE_EVENTS),)).fetchall()
         return {number for number, _ in rows if number is not None}, tuple(delivery_id for _, delivery_id in rows)

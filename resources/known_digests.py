@@ -1,9 +1,9 @@
 """Digests of final files that were read a short while ago: a dataset of 20 GB is not read whole by every step of a training.
 
 A file is known by device, inode, size and time of modification, as Git knows the files of its index, and only if nobody may
-write it (the platform takes the write permission from files that will not change) and it was at rest when it was read. It is
-read again once a day, so that a disk that loses bits is found out. What is known is a convenience: without it, or with a
-damaged one, everything is read.
+write it (the platform takes the write permission from files that will not change, and from its copies of a remote store) and
+it was at rest when it was read. It is read again once a day, so that a disk that loses bits is found out. What is known is a
+convenience: without it, or with a damaged one, everything is read.
 """
 
 from __future__ import annotations

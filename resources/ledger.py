@@ -132,8 +132,7 @@ class Ledger:
         """Give a wording its training at ``place`` (1 is the first), once: of two processes at a moment both get the same."""
         key = f"{self._issues}/{identity.issue}/{identity.body_digest}/attempt-{place:03d}.json"
         self.begin(identity, request)  # first: an allotted training is always complete
-        self._store.create(key, _json(identity))
-        return TrainingIdentity.model_validate_json(self._store.get(key))
+        return self._first(key, identity)
 
     def begin(self, identity: TrainingIdentity, request: TrainingRequest) -> None:
         """Write the identity and the request of a training under its own id; repeating it changes nothing."""
@@ -166,9 +165,7 @@ class Ledger:
 
     def approve(self, training_id: str, approval: Approval) -> Approval:
         """Record an approval; the first one stands."""
-        key = f"trainings/{training_id}/approvals/{approval.plan_digest}.json"
-        self._store.create(key, _json(approval))
-        return Approval.model_validate_json(self._store.get(key))
+        return self._first(f"trainings/{training_id}/approvals/{approval.plan_digest}.json", approval)
 
     def approval(self, training_id: str, plan_digest: str) -> Approval | None:
         """The approval of exactly this plan for this training, if there is one."""
@@ -182,9 +179,7 @@ class Ledger:
 
     def propose(self, training_id: str, plan: Plan) -> Plan:
         """Write down the plan that is shown to people before the graph makes it an asset; the first one stands."""
-        key = f"trainings/{training_id}/proposed.json"
-        self._store.create(key, _json(plan))
-        return Plan.model_validate_json(self._store.get(key))
+        return self._first(f"trainings/{training_id}/proposed.json", plan)
 
     def proposed(self, training_id: str) -> Plan | None:
         """The plan that people have been shown."""
@@ -200,9 +195,7 @@ class Ledger:
 
     def stop(self, training_id: str, stop: Stop) -> Stop:
         """Note that a training is not wanted any more; the first word stands."""
-        key = f"trainings/{training_id}/stop.json"
-        self._store.create(key, _json(stop))
-        return Stop.model_validate_json(self._store.get(key))
+        return self._first(f"trainings/{training_id}/stop.json", stop)
 
     def stopped(self, training_id: str) -> Stop | None:
         """Who said that this training is not wanted any more."""
@@ -236,9 +229,7 @@ class Ledger:
 
     def refer(self, reference: ArtifactReference) -> ArtifactReference:
         """Make an artifact the result of its asset in its training; the first one stands."""
-        key = f"trainings/{reference.training_id}/artifacts/{reference.asset}.json"
-        self._store.create(key, _json(reference))
-        return ArtifactReference.model_validate_json(self._store.get(key))
+        return self.adopt(reference.training_id, reference)
 
     def reference(self, training_id: str, asset: str) -> ArtifactReference | None:
         """Where ``asset`` of this training lies; None if this training has neither made nor adopted it."""
@@ -246,15 +237,11 @@ class Ledger:
 
     def adopt(self, training_id: str, reference: ArtifactReference) -> ArtifactReference:
         """Make an artifact of an earlier training an input of this one; the first one stands."""
-        key = f"trainings/{training_id}/artifacts/{reference.asset}.json"
-        self._store.create(key, _json(reference))
-        return ArtifactReference.model_validate_json(self._store.get(key))
+        return self._first(f"trainings/{training_id}/artifacts/{reference.asset}.json", reference)
 
     def conclude(self, record: TrainingRecord) -> TrainingRecord:
         """Write the outcome of a training; the first one stands."""
-        key = f"trainings/{record.training_id}/record.json"
-        self._store.create(key, _json(record))
-        return TrainingRecord.model_validate_json(self._store.get(key))
+        return self._first(f"trainings/{record.training_id}/record.json", record)
 
     def record(self, training_id: str) -> TrainingRecord | None:
         """The outcome of a training that has ended."""
@@ -304,6 +291,11 @@ class Ledger:
         """Ids of all trainings of a line, oldest first."""
         keys = self._store.keys(f"lines/{model_id}/trainings")
         return [key.rsplit("/", 1)[-1].removesuffix(".json") for key in keys]
+
+    def _first(self, key: str, fact: ModelT) -> ModelT:
+        """Write a fact down unless it is; what is written."""
+        self._store.create(key, _json(fact))
+        return type(fact).model_validate_json(self._store.get(key))
 
     def _optional(self, key: str, model: type[ModelT]) -> ModelT | None:
         try:

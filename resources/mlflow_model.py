@@ -89,6 +89,7 @@ def _graph_signature(graph: ModelProto) -> ModelSignature:
     from onnx import helper
 
     def schema(values: Sequence[ValueInfoProto]) -> Schema:
+        """Names, types and shapes in the graph's order, by which MLflow matches what it is given."""
         return Schema(
             [
                 TensorSpec(

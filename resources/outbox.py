@@ -151,11 +151,9 @@ class Outbox:
 
         Never fails: what could not be sent now is sent by the daemon or by the next command.
         """
-        from obstore.exceptions import BaseError
-
         try:
             report = self.deliver(seconds=seconds)
-        except (MlopsError, OSError, BaseError) as error:
+        except (MlopsError, OSError) as error:
             return f"notifications not delivered ({type(error).__name__}); the daemon or the next command tries again"
         said = [f"{one.channel}: {one.reason} (will be tried again)" for one in report.held_up]
         said += [f"{one.channel}: {one.reason} (given up)" for one in report.ended]

@@ -27,10 +27,12 @@ if TYPE_CHECKING:
     from resources.ledger import Ledger
     from resources.models import ModelShelf
     from resources.outbox import Outbox
+    from resources.planning import Planning
     from resources.shards import Shards
     from resources.store import ObjectStore
     from resources.thread import Thread
     from resources.tracker import Tracker
+    from resources.workshop import Workshop
 
 
 class Platform:
@@ -100,7 +102,14 @@ class Platform:
         """Frames of KITTI copies, shard by shard."""
         from resources.shards import Shards
 
-        return Shards(self.store, self.catalogue, self.scratch / "shards")
+        return Shards(self.store, self.catalogue, self.workshop)
+
+    @cached_property
+    def workshop(self) -> Workshop:
+        """Shards, and what is made of them, on their way into the store."""
+        from resources.workshop import Workshop
+
+        return Workshop(self.store, self.scratch / "making", self.home / "locks")
 
     @cached_property
     def compute(self) -> LocalCompute:
@@ -190,8 +199,15 @@ class Platform:
         return Outbox(self.store, Notifier(self.settings, lambda: self.tracker), self.home / "locks")
 
     @cached_property
+    def planning(self) -> Planning:
+        """Requests, and the plans of what would run for them."""
+        from resources.planning import Planning
+
+        return Planning(self)
+
+    @cached_property
     def front_desk(self) -> FrontDesk:
-        """Reading, planning, approving and closing."""
+        """Reading, showing plans and approving."""
         from resources.front_desk import FrontDesk
 
         return FrontDesk(self)

@@ -2,26 +2,26 @@
 
 A shard lies under ``datasets/{id}/frames/{digest}``, the digest being that of its frames' entries: another version of the
 dataset that has the same frames there shares it. A shard that lost frames to damage is kept beside it, under a key that also
-says which frames are left; it is not final: each request looks at its damaged files again, so that a mended source
-heals the shard, and makes no whole frame twice. Copying is ``mlops_assets.data.frame_copying``.
+says which frames are left; it is not final: each request begins with what is kept and looks at its damaged files again, so that
+a mended source heals the shard, and makes no whole frame twice. Copying is ``mlops_assets.data.frame_copying``.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
-
-from filelock import FileLock
 
 from mlops_assets.data.dataset import KITTI, DatasetVersion
 from mlops_assets.data.forms import ShardFolder, Told
 from mlops_assets.data.frame_copying import copy_shard
 from mlops_assets.data.frame_registration import folder_of
-from mlops_assets.data.frame_shards import SHARD, FrameList, ShardSummary
-from mlops_assets.errors import NotFound, UserError
+from mlops_assets.data.frame_shards import CONTENTS, SHARD, FrameList, ShardSummary
+from mlops_assets.errors import IntegrityError, NotFound, UserError
 from mlops_assets.request.digest import sha256_of
 from resources.catalogue import Catalogue
 from resources.store import ObjectStore
+from resources.workshop import Workshop
 
 #: Raised with every change of what a shard's folder holds for the same frames.
 FORMAT = 1
@@ -33,13 +33,13 @@ class Shards:
     Args:
         store: where they are kept.
         catalogue: tells the frames of a version, and where its copy is now.
-        scratch: folder for shards being made; what a killed process left there is gone on with.
+        workshop: where they are made; what a killed process left there is gone on with.
     """
 
-    def __init__(self, store: ObjectStore, catalogue: Catalogue, scratch: Path) -> None:
+    def __init__(self, store: ObjectStore, catalogue: Catalogue, workshop: Workshop) -> None:
         self._store = store
         self._catalogue = catalogue
-        self._scratch = scratch
+        self._workshop = workshop
         self._lists: dict[tuple[str, str], FrameList] = {}
 
     def frames(self, version: DatasetVersion, number: int, told: Told | None = None) -> tuple[Path, ShardSummary]:
@@ -53,9 +53,7 @@ class Shards:
         """
         prefix = self._prefix(version, number)
         if self._store.manifest(prefix) is None:
-            work = self._scratch / version.dataset_id / prefix.rpartition("/")[2]
-            work.parent.mkdir(parents=True, exist_ok=True)
-            with FileLock(work.with_suffix(".lock")):
+            with self._workshop.making(prefix) as work:
                 # Meanwhile another process may have made it.
                 if self._store.manifest(prefix) is None:
                     prefix = self._made(version, number, work, prefix, told or (lambda fraction, text: None))
@@ -67,7 +65,7 @@ class Shards:
         prefix = self._prefix(version, number)
         try:
             if self._store.manifest(prefix) is None:
-                prefix = self._store.get(f"{prefix}.damaged").decode()
+                prefix = self._store.get(_damaged(prefix)).decode()
             return _as_asked(self._store.get(f"{prefix}/{SHARD}"), version, number)
         except NotFound:
             return None
@@ -111,16 +109,27 @@ class Shards:
     def _made(self, version: DatasetVersion, number: int, work: Path, prefix: str, told: Told) -> str:
         """Make or complete the shard in ``work`` and publish it; the prefix it is under."""
         listed = self.listed(version)
+        self._lay_out(prefix, work)
         summary = copy_shard(listed.shard(number), self._root(version, listed), version, number, work, told)
-        if summary.damaged:
-            # What is in ``work`` stays, as links to what is in the store: the next request tries the damaged frames alone.
-            left = f"{prefix}-{sha256_of([summary.digest, [file.model_dump() for file in summary.damaged]])[:8]}"
-            self._store.publish(left, work)
-            self._store.put(f"{prefix}.damaged", left.encode())
-            return left
-        self._store.publish(prefix, work)
-        shutil.rmtree(work)
-        return prefix
+        if not summary.damaged:
+            self._store.publish(prefix, work)
+            return prefix
+        left = f"{prefix}-{sha256_of([summary.digest, [file.model_dump() for file in summary.damaged]])[:8]}"
+        self._store.publish(left, work)
+        self._store.put(_damaged(prefix), left.encode())
+        return left
+
+    def _lay_out(self, prefix: str, work: Path) -> None:
+        """Begin with what the store has of a shard that lost frames: files that ``work`` lacks, linked where that can be."""
+        try:
+            kept = self._store.checkout(self._store.get(_damaged(prefix)).decode())
+        except (NotFound, IntegrityError):  # never damaged; or altered in the store, so that the source has to give everything
+            return
+        for path in [kept / CONTENTS, *(path for path in (kept / "training").rglob("*") if path.is_file())]:
+            target = work / path.relative_to(kept)
+            if not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                _link(path, target)
 
     def _root(self, version: DatasetVersion, listed: FrameList) -> Path:
         """Where the copy is: where it was last registered from, else where it was first. Digests tell whether it is the same."""
@@ -128,6 +137,18 @@ class Shards:
         places = [folder_of(current.entry.source)] if current.version == version.version else []
         places += [folder_of(version.entry.source), Path(listed.root)]
         return next((place for place in places if place.is_dir()), places[0])
+
+
+def _damaged(prefix: str) -> str:
+    """The key under which stands where a shard is kept as long as it lacks frames."""
+    return f"{prefix}.damaged"
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        os.link(path, target)
+    except OSError:  # the cache of a remote store is on another disk, or the file system has no links
+        shutil.copy(path, target)
 
 
 def _as_asked(content: bytes, version: DatasetVersion, number: int) -> ShardSummary:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from mlops_assets.errors import IntegrityError, NotFound, UserError
+from mlops_assets.errors import IntegrityError, NotFound, Unavailable, UserError
 from mlops_assets.serving.package import MANIFEST, Manifest, make_manifest, verify
 from resources.known_digests import known_digests
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 class ObjectStore:
     """Objects under string keys. Every write is atomic; a reader never sees half an object.
+
+    Every method raises ``Unavailable`` where the disk is full or may not be written, or S3 does not answer.
 
     Args:
         url: ``file:///folder`` or ``s3://bucket/prefix``.
@@ -72,7 +76,8 @@ class ObjectStore:
         import obstore
 
         try:
-            return bytes(obstore.get(self._backend, key).bytes())
+            with _failures_told(key):
+                return bytes(obstore.get(self._backend, key).bytes())
         except FileNotFoundError as error:
             raise NotFound("no such object in the store", field="key", given=key) from error
 
@@ -81,7 +86,8 @@ class ObjectStore:
         import obstore
 
         try:
-            obstore.head(self._backend, key)
+            with _failures_told(key):
+                obstore.head(self._backend, key)
         except FileNotFoundError:
             return False
         return True
@@ -90,17 +96,19 @@ class ObjectStore:
         """Create or replace one object; for the few pointers that may change."""
         import obstore
 
-        obstore.put(self._backend, key, data)
+        with _failures_told(key):
+            obstore.put(self._backend, key, data)
 
     def create(self, key: str, data: bytes) -> bool:
         """Create the object unless it exists; of many writers at once exactly one gets True."""
         import obstore
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
-        try:
-            obstore.put(self._backend, key, data, mode="create")
-        except (AlreadyExistsError, PreconditionError):
-            return False
+        with _failures_told(key):
+            try:
+                obstore.put(self._backend, key, data, mode="create")
+            except (AlreadyExistsError, PreconditionError):
+                return False
         return True
 
     def remove(self, key: str) -> None:
@@ -108,7 +116,8 @@ class ObjectStore:
         import obstore
 
         try:
-            obstore.delete(self._backend, key)
+            with _failures_told(key):
+                obstore.delete(self._backend, key)
         except FileNotFoundError:
             return
 
@@ -116,13 +125,15 @@ class ObjectStore:
         """Keys below ``prefix/``, sorted."""
         import obstore
 
-        return sorted(str(meta["path"]) for batch in obstore.list(self._backend, prefix=prefix) for meta in batch)
+        with _failures_told(prefix):
+            return sorted(str(meta["path"]) for batch in obstore.list(self._backend, prefix=prefix) for meta in batch)
 
     def children(self, prefix: str) -> list[str]:
         """Names of the folders directly below ``prefix/``, sorted."""
         import obstore
 
-        found = obstore.list_with_delimiter(self._backend, prefix=prefix)["common_prefixes"]
+        with _failures_told(prefix):
+            found = obstore.list_with_delimiter(self._backend, prefix=prefix)["common_prefixes"]
         return sorted(str(path).rstrip("/").rsplit("/", 1)[-1] for path in found)
 
     def uri(self, key: str) -> str:
@@ -146,7 +157,8 @@ class ObjectStore:
         self._sweep(prefix)
         for name in manifest.files:
             if self._root is None or not _linked(folder / name, self._root / prefix / name):
-                obstore.put(self._backend, f"{prefix}/{name}", folder / name)
+                with _failures_told(f"{prefix}/{name}"):
+                    obstore.put(self._backend, f"{prefix}/{name}", folder / name)
         if not self.create(f"{prefix}/{MANIFEST}", manifest.model_dump_json(indent=1).encode()):
             winner = self.manifest(prefix)
             if winner is None or winner.files != manifest.files:
@@ -187,36 +199,69 @@ class ObjectStore:
         return self._cached(prefix, manifest)
 
     def _cached(self, prefix: str, manifest: Manifest) -> Path:
-        folder = self._cache / f"{manifest.digest}"
-        if (folder / MANIFEST).is_file():
-            verify(folder)
-            return folder
-        partial = self._cache / f".{manifest.digest}.{os.getpid()}"
-        shutil.rmtree(partial, ignore_errors=True)
-        for name in manifest.files:
-            target = partial / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            self.download(f"{prefix}/{name}", target)
-        (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1))
-        verify(partial)
-        try:
-            partial.rename(folder)
-        except OSError:  # another process was faster; its copy has been verified the same way
-            verify(folder)
-            shutil.rmtree(partial)
+        """The local copy of a remote folder, fetched once by one process; one that was damaged since is fetched again."""
+        from filelock import FileLock
+
+        folder = self._cache / manifest.digest
+        if not self._is_whole(folder):
+            self._cache.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._cache / f".{manifest.digest}.lock"):
+                if not self._is_whole(folder):  # nobody has fetched it meanwhile
+                    self._fetch(prefix, manifest, folder)
         return folder
+
+    def _is_whole(self, folder: Path) -> bool:
+        with known_digests(self._cache) as digest_of:
+            try:
+                verify(folder, digest_of)
+            except IntegrityError:  # also where there is none
+                return False
+        return True
+
+    def _fetch(self, prefix: str, manifest: Manifest, folder: Path) -> None:
+        """Make ``folder`` the remote one, at once; its files are final, so that they are not read anew at every step."""
+        partial = self._cache / f".{manifest.digest}.partial"
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        try:
+            for name in manifest.files:
+                target = partial / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                self.download(f"{prefix}/{name}", target)
+                target.chmod(0o444)
+            partial.mkdir(parents=True, exist_ok=True)
+            (partial / MANIFEST).write_text(manifest.model_dump_json(indent=1))
+            verify(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:  # after a rename there is none; after an error it would only take room
+            shutil.rmtree(partial, ignore_errors=True)
 
     def download(self, key: str, target: Path) -> None:
         """Copy one object to a local file, block by block."""
         import obstore
 
         try:
-            stream = obstore.get(self._backend, key).stream(min_chunk_size=8 * 1024 * 1024)
-            with target.open("wb") as out:
-                for block in stream:
+            with _failures_told(key), target.open("wb") as out:
+                for block in obstore.get(self._backend, key).stream(min_chunk_size=8 * 1024 * 1024):
                     out.write(block)
+                out.flush()
+                os.fsync(out.fileno())  # a digest that is remembered must not outlive the bytes in a power cut
         except FileNotFoundError as error:
             raise NotFound("no such object in the store", field="key", given=key) from error
+
+
+@contextmanager
+def _failures_told(key: str) -> Iterator[None]:
+    """Failures of the disk or the network as one of our errors, without the backend's own structures."""
+    from obstore.exceptions import BaseError
+
+    try:
+        yield
+    except BaseError as error:
+        reason = str(error).partition("\n")[0][:300]
+        raise Unavailable(
+            f"the object store failed at {key}: {reason}; free space, or mend access to it, and start this again"
+        ) from error
 
 
 def _linked(source: Path, target: Path) -> bool:

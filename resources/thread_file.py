@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from resources.tracker import Reaction
+from resources.tracker import Comment, Reaction
 
 _OURS: Final = re.compile(r"<!-- (\\*)mlops:")
 _ESCAPED: Final = re.compile(r"<!-- \\(\\*)mlops:")
@@ -43,19 +43,6 @@ _RULE: Final = "---"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One comment; ``id`` is empty for one written by hand and not yet adopted."""
-
-    id: str
-    author: str
-    body: str
-    created_at: datetime
-    updated_at: datetime
-    marker: str | None = None
-    reactions: tuple[tuple[str, Reaction], ...] = ()
-
-
-@dataclass(frozen=True)
 class Thread:
     """The content of one file."""
 
@@ -65,7 +52,8 @@ class Thread:
     created_at: datetime
     labels: frozenset[str]
     state: Literal["open", "closed"]
-    entries: tuple[Entry, ...]
+    entries: tuple[Comment, ...]
+    """Comments; the ``id`` of one that was written by hand and is not yet adopted is empty."""
 
 
 def write_thread(thread: Thread) -> str:
@@ -99,7 +87,7 @@ def read_thread(text: str, *, owner: str, edited: datetime) -> Thread:
     as text, so that nothing a person wrote is lost.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").removeprefix("\ufeff").split("\n")
-    entries: list[Entry] = []
+    entries: list[Comment] = []
     head: dict[str, Any] = {}
     issue_lines: list[str] | None = None
     current: dict[str, Any] | None = None
@@ -114,7 +102,7 @@ def read_thread(text: str, *, owner: str, edited: datetime) -> Thread:
         elif issue_lines is None:
             issue_lines = collected
         elif body := _restored(_without_frame(collected)):
-            entries.append(Entry("", owner, body, edited, edited))
+            entries.append(Comment("", owner, body, edited, edited))
         current, collected = None, []
 
     for line in lines:
@@ -177,14 +165,14 @@ def _data(text: str, kind: str) -> dict[str, Any] | None:
     return data
 
 
-def _entry(data: dict[str, Any], body: str) -> Entry:
+def _entry(data: dict[str, Any], body: str) -> Comment:
     created = _time(data["created"]) or datetime.now(UTC)
     reactions: list[tuple[str, Reaction]] = []
     for item in data.get("reactions") or ():
         if isinstance(item, list) and len(item) == 2 and item[1] in ("+1", "-1"):
             reactions.append((str(item[0]), "+1" if item[1] == "+1" else "-1"))
     marker = data.get("marker")
-    return Entry(
+    return Comment(
         id=data["id"],
         author=str(data.get("author") or ""),
         body=body,

@@ -281,6 +281,7 @@ def serve(receiver: Receiver, host: str, port: int, *, header_seconds: float = H
         )
 
     async def main() -> None:
+        """Serve until a signal asks the server to stop; both need the loop that runs here."""
         server = Server(
             receiver,
             address=host,

@@ -115,22 +115,39 @@ def generate(
 @click.argument("name")
 @click.option("--make", is_flag=True, help="Make frames, voxels and COCO files of the shards, in this process.")
 @click.option("--shard", "chosen", type=int, multiple=True, metavar="N", help="Only this shard; may be repeated.")
+@click.option("--config", metavar="FILE", help="With --make: voxel grid and COCO policy, YAML as in the launchpad of the UI.")
+@click.option("--version", metavar="V", help="Another than the current version; its first digits are enough.")
 @answers
-def shards(name: str, make: bool, chosen: tuple[int, ...], quiet: bool) -> Any:
+def shards(name: str, make: bool, chosen: tuple[int, ...], config: str | None, version: str | None, quiet: bool) -> Any:
     """List the shards of the registered KITTI copy NAME, each a partition of the assets in the UI.
 
     With --make they are made by the same job as in the UI; what is made already is reused, and an interrupted call goes
     on where it was. A damaged file keeps its own frame out and no other.
+
+    \b
+    A FILE for --config, every key may be left out:
+      ops:
+        voxels:
+          config: {voxel_size: [0.2, 0.2, 4], range_max: [51.2, 25.6, 1]}
+        kitti_coco:
+          config: {categories: [Car], ignored: {Van: Car}}
     """
+    from pathlib import Path
+
     from jobs.instance import open_instance
+    from jobs.shard_config import OPTION, read_config
     from jobs.shard_runs import ShardRuns
+    from mlops_assets.errors import UserError
     from resources.platform import Platform
 
+    if config is not None and not make:
+        raise UserError("a configuration is for making shards", field=OPTION, given=config, next_step="add --make")
+    configured = read_config(Path(config)) if config is not None else {}
     platform = Platform()
     with open_instance(platform.home) as instance:
-        runs = ShardRuns(platform, instance, name)
+        runs = ShardRuns(platform, instance, name, version)
         numbers = runs.chosen(chosen)
-        states = runs.make(numbers, quiet=quiet) if make else runs.states(numbers)
+        states = runs.make(numbers, configured, quiet=quiet) if make else runs.states(numbers)
     text = describe_shards(runs, states)
     data = {
         "dataset": runs.version.dataset_id,
@@ -146,10 +163,10 @@ def describe_shards(runs: ShardRuns, states: Sequence[ShardState]) -> str:
     """Shards for the terminal, within 80 columns."""
     from jobs.terminal import table
 
-    first = runs.keys[0].rpartition("-")[0] if runs.keys else "none"
+    count = "1 shard" if len(runs.keys) == 1 else f"{len(runs.keys):,} shards"
     lines = [
-        *_wrapped(f"{runs.version.dataset_id} {runs.version.version}: {len(runs.keys):,} shards", ""),
-        *_wrapped(f"partitions {first}-0000 …", ""),
+        *_wrapped(f"{runs.version.dataset_id} {runs.version.version}: {count}", ""),
+        *_wrapped(f"partitions {runs.keys[0]} … {runs.keys[-1]}" if len(runs.keys) > 1 else f"partition {runs.keys[0]}", ""),
         "",
     ]
     rows = [
@@ -177,7 +194,7 @@ def describe_shards(runs: ShardRuns, states: Sequence[ShardState]) -> str:
 
 def describe(report: CopyReport) -> str:
     """A report for the terminal, within 80 columns."""
-    from jobs.terminal import table
+    from jobs.terminal import plain, table
 
     lines = [
         f"{report.layout} layout, {report.subset}: {report.frames:,} frames ("
@@ -192,7 +209,7 @@ def describe(report: CopyReport) -> str:
         lines.append("splits   " + ", ".join(f"{name} {count:,}" for name, count in list(report.splits.items())[:6]))
     if report.classes:
         rows = [
-            (_plain(count.name)[:_NAME_WIDTH], *(f"{value:,}" for value in (
+            (plain(count.name)[:_NAME_WIDTH], *(f"{value:,}" for value in (
                 count.objects, count.easy, count.moderate, count.hard, count.none, count.without_points, count.points,
             )))
             for count in report.classes[:_CLASSES_SHOWN]
@@ -218,12 +235,9 @@ def describe(report: CopyReport) -> str:
 def _wrapped(text: str, indent: str = "    ") -> list[str]:
     import textwrap
 
-    return textwrap.wrap(_plain(text), 78, initial_indent=indent, subsequent_indent=f"{indent}  ")
+    from jobs.terminal import plain
 
-
-def _plain(text: str) -> str:
-    """Names in damaged files may hold anything, such as a terminal's control sequences."""
-    return "".join(character if character.isprintable() else "�" for character in text)
+    return textwrap.wrap(plain(text), 78, initial_indent=indent, subsequent_indent=f"{indent}  ")
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -49,6 +49,7 @@ def demo(japanese: bool, quiet: bool) -> Any:
     example = predict_example(platform, record)
 
     def text() -> str:
+        """The thread, what the endpoint answers, how long it took, and where to look next."""
         thread = render_thread(platform.tracker.issue(issue.number))
         command, _, answer = (example or "").partition("\n")
         return "\n".join(

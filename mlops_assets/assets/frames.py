@@ -26,7 +26,6 @@ from dagster._utils.warnings import PreviewWarning
 from pydantic import Field, ValidationError
 
 from mlops_assets.assets.metadata import Metadata, bar_table, figure, numbers, table
-from mlops_assets.data.dataset import DatasetVersion
 from mlops_assets.data.forms import Told
 from mlops_assets.data.frame_shards import ShardSummary
 from mlops_assets.data.kitti.coco import CocoPolicy
@@ -108,8 +107,7 @@ class ShardStep:
         claim_run(context.instance, context.run)  # so that a killed run is ended, see resources.runs
         self.platform: Platform = context.resources.platform
         self.place: ShardPlace = ShardKeys(self.platform.store).place(context.partition_key)
-        folder = self.platform.catalogue.folder(self.place.dataset_id, self.place.version)
-        self.version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        self.version = self.platform.catalogue.version(self.place.dataset_id, self.place.version)
         self.products = FrameProducts(self.platform)
         self._context = context
         self._said = time.monotonic()
@@ -124,6 +122,10 @@ class ShardStep:
                 self._context.log.info(f"{what} of {self._context.partition_key}: {text}")
 
         return told
+
+    def frames(self) -> tuple[Path, ShardSummary]:
+        """The folder of the shard and its summary, made first where that is needed."""
+        return self.platform.shards.frames(self.version, self.place.shard, self.told("frames"))
 
     def register(self) -> None:
         """Make the other shards of the version partitions too, where nothing has done so yet."""
@@ -166,7 +168,7 @@ def kitti_frames(context: AssetExecutionContext) -> Iterator[MaterializeResult[o
     step.register()
     known = step.platform.shards.known(step.version, step.place.shard)
     begun = time.monotonic()
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     seconds = time.monotonic() - begun
     reused = known is not None and known.digest == shard.digest  # damaged files are tried again each time
     speed = {} if reused else _speed(seconds, MB_per_second=shard.bytes / _MEGABYTE)
@@ -202,7 +204,7 @@ def voxels(context: AssetExecutionContext, config: VoxelConfig) -> MaterializeRe
     """Voxelize the shard; a killed run's frames are kept, and voxels of the same shard and grid are not made again."""
     grid = config.grid()
     step = ShardStep(context)
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     made = step.products.voxels(shard, folder, grid, step.told("voxels"))
     summary = made.summary
     counts: Metadata = {}
@@ -244,7 +246,7 @@ def kitti_coco(context: AssetExecutionContext, config: CocoConfig) -> Materializ
     """Convert the labels of the shard; the same shard and policy are not converted again."""
     policy = config.policy()
     step = ShardStep(context)
-    folder, shard = step.platform.shards.frames(step.version, step.place.shard, step.told("frames"))
+    folder, shard = step.frames()
     made = step.products.coco(shard, folder, policy, step.told("labels"))
     summary = made.summary
     return MaterializeResult(
@@ -297,5 +299,5 @@ def _unusable(name: str, error: ValidationError) -> UserError:
     place = ".".join(str(part) for part in first["loc"])
     return UserError(
         f"the configuration of {name} cannot be used: {first['msg']}", field=place, given=str(first["input"])[:80],
-        next_step=f"correct it under ops: {name}: config in the launchpad",
+        next_step=f"correct it under ops: {name}: config",
     )  # fmt: skip

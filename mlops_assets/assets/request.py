@@ -70,10 +70,9 @@ def plan(context: AssetExecutionContext, training_request: Artifact) -> Material
     platform: Platform = context.resources.platform
     with Step(context, platform, "plan", "plan", training_request=training_request) as step:
         request = training_request.read("request.json", TrainingRequest)
-        made = platform.front_desk.shown_plan(step.training_id) or platform.front_desk.make_plan(request)
+        made = platform.front_desk.shown_plan(step.training_id) or platform.planning.make_plan(request)
         step.write("plan.json", made)
-        folder = platform.catalogue.folder(made.dataset_id, made.dataset_version)
-        version = DatasetVersion.model_validate_json((folder / "version.json").read_bytes())
+        version = platform.catalogue.version(made.dataset_id, made.dataset_version)
         expected = estimate_for(platform, step.training_id, made)
         cost = sentence("detail.no_estimate", request.language) if expected.cost_usd is None else dollars(expected.cost_usd)
         step.done(sentence("detail.plan", request.language, digest=made.digest[:12], cost=cost))

@@ -281,7 +281,7 @@ def test_a_plan_that_was_approved_for_other_code_does_not_run_and_is_proposed_ag
     number = mlops.issue("release", OUT_OF_REACH.replace("out-of-reach", "older-release"))
     platform = mlops.platform
     with monkeypatch.context() as earlier, open_instance(platform.home) as instance:
-        earlier.setattr("resources.front_desk.code_version", lambda: "0.0.9+src.0123456789ab")
+        earlier.setattr("resources.planning.code_version", lambda: "0.0.9+src.0123456789ab")
         Runner(platform, instance, lambda action, detail: None).carry(number, plan_only=True)
         (old,) = platform.ledger.trainings("older-release")
         platform.front_desk.approve(old, platform.tracker.current_actor(), "command")

@@ -23,7 +23,7 @@ def planned(platform: Platform, tmp_path: Path) -> tuple[str, Plan]:
     platform.catalogue.add(entry)
     issue = platform.tracker.open_issue("churn", BODY, ["mlops:train"])
     training_id = platform.front_desk.read(issue).training_id
-    plan = platform.front_desk.make_plan(platform.ledger.request(training_id))
+    plan = platform.planning.make_plan(platform.ledger.request(training_id))
     folder = tmp_path / "plan"
     folder.mkdir()
     (folder / "plan.json").write_text(plan.model_dump_json())

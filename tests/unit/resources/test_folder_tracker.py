@@ -19,7 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resources.folder_tracker import FolderTracker
-from resources.thread_file import Entry, Thread, read_thread, write_thread
+from resources.thread_file import Thread, read_thread, write_thread
+from resources.tracker import Comment
 
 ROOT = Path(__file__).resolve().parents[3]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -231,7 +232,7 @@ moments = st.integers(1_600_000_000, 2_000_000_000).map(lambda seconds: datetime
 @given(title=words, body=words, comments=st.lists(st.tuples(words, words, words), max_size=3), when=moments)
 def test_thread_is_read_back_as_written(title, body, comments, when):
     entries = tuple(
-        Entry(f"id{i}", author, text.strip("\n"), when, when, marker, ((author, "+1"),))
+        Comment(f"id{i}", author, text.strip("\n"), when, when, marker, ((author, "+1"),))
         for i, (author, text, marker) in enumerate(comments)
     )
     thread = Thread(" ".join(title.split()), body.strip("\n"), "owner", when, frozenset({"a", "b"}), "open", entries)

@@ -105,7 +105,7 @@ def test_voxels_of_a_killed_process_are_kept_and_the_result_is_that_of_one_never
         env={**os.environ, "PYTHONPATH": str(ROOT), "MLOPS_HOME": str(platform.home)}, check=False,
     )  # fmt: skip
     assert killed.returncode == -signal.SIGKILL
-    (work,) = platform.scratch.glob("voxels-*/frames")
+    (work,) = platform.scratch.glob("making/*voxels*/frames")
     left = sorted(work.iterdir())
     assert [path.stem for path in left] == ["000000", "000001", "000002"]
     left[1].write_bytes(left[1].read_bytes()[:-100])  # as after a power cut
@@ -121,7 +121,7 @@ def test_voxels_of_a_killed_process_are_kept_and_the_result_is_that_of_one_never
     whole = FrameProducts(Platform(Settings(home=tmp_path / "other"))).voxels(summary, folder, COARSE.grid, silent)
     assert made.summary == whole.summary and not made.reused
     assert sorted(platform.store.keys(f"{made.prefix}/frames")) == [f"{made.prefix}/frames/{name}.npz" for name in summary.frames]
-    assert not list(platform.scratch.iterdir())
+    assert not list((platform.scratch / "making").iterdir())
 
 
 def test_two_processes_make_voxels_once(platform: Platform, shard: tuple[Path, ShardSummary]) -> None:

@@ -21,7 +21,7 @@ def opened(platform: Platform, body: str = BODY) -> Issue:
 
 def planned(platform: Platform, identity: TrainingIdentity) -> str:
     """What the propose job leaves: the published plan; its digest."""
-    plan = platform.front_desk.make_plan(platform.ledger.request(identity.training_id))
+    plan = platform.planning.make_plan(platform.ledger.request(identity.training_id))
     folder = platform.scratch / "plan"
     folder.mkdir(parents=True)
     (folder / "plan.json").write_text(plan.model_dump_json())
@@ -110,7 +110,7 @@ def test_an_approval_is_void_once_what_would_run_has_changed(
     identity = platform.front_desk.read(opened(platform))
     planned(platform, identity)
     platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
-    monkeypatch.setattr(f"resources.front_desk.{what}", lambda: value)
+    monkeypatch.setattr(f"resources.planning.{what}", lambda: value)
     with pytest.raises(NotApproved, match=f"{named}.*proposed again"):
         platform.front_desk.require_approved(identity.training_id)
 
@@ -134,7 +134,7 @@ def test_a_request_that_no_installed_task_can_run_any_more_is_not_approved_any_m
     identity = platform.front_desk.read(opened(platform))
     planned(platform, identity)
     platform.front_desk.approve(identity.training_id, platform.tracker.current_actor(), "command")
-    monkeypatch.setattr("resources.front_desk.task_for", lambda algorithm: None)
+    monkeypatch.setattr("resources.planning.task_for", lambda algorithm: None)
     with pytest.raises(NotApproved, match="cannot be carried out any more"):
         platform.front_desk.require_approved(identity.training_id)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mlops_assets.errors import IntegrityError
+from mlops_assets.errors import IntegrityError, Unavailable
 from resources import known_digests as module
 from resources.known_digests import FILE, known_digests
 from resources.store import ObjectStore
@@ -101,3 +101,26 @@ def test_a_checkout_still_finds_a_file_that_somebody_put_in_its_place(tmp_path: 
     at_rest(published, b"tampered")
     with pytest.raises(IntegrityError, match="weights"):
         store.checkout("m/v1")
+
+
+def test_a_disk_that_takes_no_more_is_told_as_what_can_be_tried_again(tmp_path: Path) -> None:
+    import resource
+
+    store = ObjectStore((tmp_path / "store").as_uri(), tmp_path / "cache")
+    (tmp_path / "staged").mkdir()
+    (tmp_path / "staged" / "weights").write_bytes(b"0" * 200_000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        for write in (
+            lambda: store.put("key", b"0" * 200_000),
+            lambda: store.create("key", b"0" * 200_000),
+            lambda: store.publish("m/v1", tmp_path / "staged"),
+        ):
+            with pytest.raises(Unavailable, match="start this again"):
+                write()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert store.manifest("m/v1") is None and not store.exists("key")
+    store.publish("m/v1", tmp_path / "staged")
+    assert (store.checkout("m/v1") / "weights").stat().st_size == 200_000

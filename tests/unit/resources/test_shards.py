@@ -43,7 +43,7 @@ def test_a_shard_is_made_on_first_use_and_found_afterwards(platform: Platform, w
     told.clear()
     again, same = Platform(platform.settings).shards.frames(version, 2, lambda fraction, text: told.append(fraction))
     assert (again, same, told) == (folder, summary, []) and len(stored(platform)) == 1
-    assert not list((platform.scratch / "shards").rglob("*.bin")), "nothing is left in scratch"
+    assert not list((platform.scratch / "making").iterdir())
 
 
 def test_another_version_shares_the_shards_whose_frames_are_the_same(platform: Platform, world: Path, tmp_path: Path) -> None:
@@ -71,11 +71,31 @@ def test_a_damaged_shard_is_kept_without_the_frame_and_heals_with_its_source(
     assert platform.shards.frames(version, 0) == (folder, summary) and platform.shards.known(version, 0) == summary
     inode = (folder / "training" / "velodyne" / "000000.bin").stat().st_ino
     cloud.write_bytes(whole)
+    assert not list((platform.scratch / "making").iterdir()), "what a later call begins with is in the store"
     healed, summary = platform.shards.frames(version, 0)
     assert healed != folder and not summary.damaged and len(summary.frames) == 5
     assert (healed / "training" / "velodyne" / "000000.bin").stat().st_ino == inode, "no whole frame was copied again"
     assert platform.shards.known(version, 0) == summary
     assert not (folder / "training" / "velodyne" / "000001.bin").exists(), "what was published has not changed"
+
+
+def test_a_damaged_shard_that_was_altered_in_the_store_heals_from_its_source_alone(
+    platform: Platform, world: Path, tmp_path: Path
+) -> None:
+    source = copied(world, tmp_path / "world")
+    version = add(platform, source)
+    cloud = source / "training" / "velodyne" / "000001.bin"
+    whole = cloud.read_bytes()
+    cut(cloud, 160)
+    folder, _ = platform.shards.frames(version, 0)
+    altered = folder / "training" / "velodyne" / "000000.bin"
+    altered.unlink()
+    altered.write_bytes(b"\0" * 160)
+    cloud.write_bytes(whole)
+    healed, summary = platform.shards.frames(version, 0)
+    assert not summary.damaged
+    for path in (healed / "training" / "velodyne").iterdir():
+        assert path.read_bytes() == (source / "training" / "velodyne" / path.name).read_bytes()
 
 
 def test_a_copy_that_moved_is_found_where_it_was_registered_last(platform: Platform, world: Path, tmp_path: Path) -> None:
