@@ -66,9 +66,9 @@ def main() -> None:
     """Train on some streets, measure on others, write the result file."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--variant", default="yolox-nano")
-    parser.add_argument("--frames", type=int, nargs=3, default=(600, 60, 100), metavar=("TRAIN", "VALIDATION", "TEST"))
+    parser.add_argument("--frames", type=int, nargs=3, default=(500, 60, 100), metavar=("TRAIN", "VALIDATION", "TEST"))
     parser.add_argument("--size", type=int, nargs=2, default=(160, 512), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--rate", type=float, default=0.16, help="learning rate for 64 images")
     parser.add_argument("--augmentation", nargs="*", default=["mosaic", "hsv_jitter", "random_horizontal_flip"])
