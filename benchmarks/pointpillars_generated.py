@@ -1,7 +1,10 @@
 """Does PointPillars find objects in streets that it has never seen? Trained and measured on the generated world, as a task.
 
-    python benchmarks/pointpillars_generated.py                                  # ten minutes on one core
+    python benchmarks/pointpillars_generated.py                                  # six minutes on one core
     python benchmarks/pointpillars_generated.py --frames 40 --epochs 2 --out /tmp/generated.json
+    python benchmarks/pointpillars_generated.py --choose --out /tmp/chosen.json  # settings are chosen so: no test frame is read
+
+Batches of two: at equal time they give twice the steps, and after a few hundred steps every box still has its class's mean size.
 
 The four verbs are those of a request; every frame is a street of its own, drawn from the seed, so the test streets are new.
 The same numbers on training streets stand beside them. The world knows flat streets and bodies made of blocks: this shows that
@@ -50,13 +53,15 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
-def write_dataset(folder: Path, frames: int, seed: int, config: WorldConfig) -> dict[str, int]:
-    """A prepared dataset of generated streets; frames of each split."""
+def write_dataset(folder: Path, frames: int, seed: int, config: WorldConfig, choose: bool) -> dict[str, int]:
+    """A prepared dataset of generated streets; frames of each split. To choose settings, validation frames stand for the test."""
     write_world(folder, World(seed=seed, frames=frames, config=config))
-    ends = {"train": round(frames * 0.75), "validation": round(frames * 0.8), "test": frames}
+    ends = {"train": round(frames * 0.7), "validation": round(frames * 0.8), "test": frames}
     begin = 0
     rows: dict[str, int] = {}
     for split, end in ends.items():
+        if choose and split == "test":
+            begin, end = ends["train"], ends["validation"]
         (folder / "ImageSets" / f"{split}.txt").write_text("".join(f"{row:06d}\n" for row in range(begin, end)))
         rows[split], begin = end - begin, end
     prepared = PreparedDataset(
@@ -97,12 +102,14 @@ def measured(features: Path, model: Path, split: str, most: int) -> dict[str, ob
 def main() -> int:
     """Generate, prepare, train, evaluate, export; write the result file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--frames", type=int, default=264)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument("--frames", type=int, default=280)
+    parser.add_argument("--epochs", type=int, default=26)
+    parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--seed", type=int, default=11)
     parser.add_argument("--variant", default="slim")
     parser.add_argument("--forward", type=float, default=35.84)
     parser.add_argument("--side", type=float, default=20.48)
+    parser.add_argument("--choose", action="store_true", help="judge on the validation frames and leave the test frames out")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--work", type=Path, help="folder to keep and to continue from; a temporary one without it")
     options = parser.parse_args()
@@ -114,14 +121,19 @@ def main() -> int:
         task_type="detection_3d",
         algorithm="pointpillars",
         variant=options.variant,
-        hyperparameters={"epochs": options.epochs, "forward_range": options.forward, "side_range": options.side},
+        hyperparameters={
+            "epochs": options.epochs,
+            "batch_size": options.batch,
+            "forward_range": options.forward,
+            "side_range": options.side,
+        },
         seed=options.seed,
     )
     task = CloudDetectionTask()
     with tempfile.TemporaryDirectory(prefix="pointpillars-generated-") as temporary:
         work = options.work or Path(temporary)
         data, features, model = work / "data", work / "features", work / "model"
-        rows = write_dataset(data, options.frames, options.seed, config)
+        rows = write_dataset(data, options.frames, options.seed, config, options.choose)
         prepared = task.prepare(data, request, features)
 
         def report(fraction: float, text: str, metrics: object) -> None:
@@ -143,6 +155,7 @@ def main() -> int:
         "machine": {"cpu": cpu_model(), "processors": os.cpu_count(), "threads": threads, "niceness": os.nice(0)},
         "versions": {name: version(name) for name in ("torch", "numpy", "onnxruntime")} | {"python": platform.python_version()},
         "world": {"seed": options.seed, "frames": rows, "objects": prepared.objects, **config.model_dump()},
+        "judged_on": "validation" if options.choose else "test",
         "request": {"variant": options.variant, **trained.hyperparameters},
         "steps": trained.iterations,
         "minutes": round(minutes, 1),

@@ -88,8 +88,7 @@ def _add_blocks(
                 block.z0 * actor.height, block.z1 * actor.height, owner,
             )
         )  # fmt: skip
-        rubber = block.paint == "second" and actor.name in ("Car", "Van")
-        paint = {"body": actor.body, "glass": GLASS, "skin": SKIN, "second": RUBBER if rubber else actor.second}[block.paint]
+        paint = {"body": actor.body, "glass": GLASS, "rubber": RUBBER, "second": actor.second, "skin": SKIN}[block.paint]
         looks.append((paint, actor.reflectivity if block.paint == "body" else REFLECTIVITY[block.paint]))
 
 

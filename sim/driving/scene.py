@@ -24,6 +24,9 @@ _CYCLE_RIGHT, _CYCLE_LEFT = -4.7, 8.3
 _WALKS_RIGHT, _WALKS_LEFT = (-6.2, -7.0, -7.8), (9.9, 10.7, 11.5)
 _POLES_RIGHT, _POLES_LEFT = -5.45, 9.1
 _WALLS_RIGHT, _WALLS_LEFT = -9.6, 13.2
+#: Share of a lane's traffic that cycles, and how far right of its middle [m]; share of those on a crossing that do. On the cycle
+#: paths parked cars hide nearly all of a bicycle.
+_CYCLING, _KEEPING_RIGHT, _CYCLING_ACROSS = 0.25, 0.8, 0.25
 _CAR_COLOURS: tuple[Colour, ...] = (
     (200, 202, 205), (34, 36, 40), (120, 124, 130), (150, 30, 34), (28, 58, 120), (232, 232, 228), (60, 84, 66), (190, 160, 90),
 )  # fmt: skip
@@ -120,17 +123,22 @@ class _Street:
         waiting = self._crossing is not None
         oncoming = 0.0 if waiting else -round(self._between(6.0, 11.0), 1)
         beyond = self._end - oncoming * self._duration
-        self._lane(_OWN, self._between(7.0, 22.0), self._end, 0.0, self._speed, (5.0, 30.0))
-        self._lane(_ONCOMING, -8.0, beyond, math.pi, oncoming, (4.0, 30.0))
+        self._lane(_OWN, self._between(7.0, 22.0), self._end, 0.0, self._speed, (5.0, 30.0), cycling=_CYCLING)
+        self._lane(_ONCOMING, -8.0, beyond, math.pi, oncoming, (4.0, 30.0), cycling=_CYCLING)
         for y, heading in ((_PARKED_RIGHT, 0.0), (_PARKED_LEFT, math.pi)):
             density = self._between(1.0, 16.0)
             self._lane(y, self._between(-6.0, 6.0), self._end, heading, 0.0, (0.8, density))
 
-    def _lane(self, y: float, start: float, end: float, heading: float, speed: float, gaps: tuple[float, float]) -> None:
+    def _lane(
+        self, y: float, start: float, end: float, heading: float, speed: float, gaps: tuple[float, float], *, cycling: float = 0.0
+    ) -> None:
+        """What follows one another from ``start`` to ``end``; ``cycling`` is the share of cyclists, who keep right."""
+        right = y - _KEEPING_RIGHT if heading == 0 else y + _KEEPING_RIGHT
         x = start
         while x < end:
-            name = self._vehicle()
-            length = self._add(name, x, y, heading + self._between(-0.03, 0.03), (speed, 0.0), at_rear=True)
+            cyclist = cycling > 0 and self._random.random() < cycling
+            name: ClassName = "Cyclist" if cyclist else self._vehicle()
+            length = self._add(name, x, right if cyclist else y, heading + self._between(-0.03, 0.03), (speed, 0.0), at_rear=True)
             x += length + self._between(*gaps)
 
     def _vehicle(self) -> ClassName:
@@ -160,7 +168,8 @@ class _Street:
                 left = self._random.random() < 0.5
                 velocity = (0.0, round(self._between(0.9, 1.4), 1) * (1 if left else -1))
                 y = self._between(-3.8, 1.0) if left else self._between(3.0, 7.4)
-                self._add("Pedestrian", self._crossing - 2.4 + 1.2 * number, y, math.pi / 2 * (1 if left else -1), velocity)
+                name: ClassName = "Cyclist" if self._random.random() < _CYCLING_ACROSS else "Pedestrian"
+                self._add(name, self._crossing - 2.4 + 1.2 * number, y, math.pi / 2 * (1 if left else -1), velocity)
 
     def _add(
         self, name: ClassName, x: float, y: float, yaw: float, velocity: tuple[float, float], *, at_rear: bool = False

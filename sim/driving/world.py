@@ -30,7 +30,7 @@ from sim.driving.rig import Rig, build_rig
 from sim.driving.scene import Scene, draw_scene
 
 #: Raised with every change that gives a seed another world.
-GENERATION = 1
+GENERATION = 2
 #: Frames a second of a sequence, as KITTI's.
 FRAME_RATE = 10.0
 MANIFEST = "generated.json"
