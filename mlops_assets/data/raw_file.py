@@ -112,7 +112,7 @@ def _inspect_parquet(path: Path, size: int) -> RawFile:
 
 def _inspect_text(path: Path, size: int, *, compressed: bool) -> RawFile:
     encoding = _encoding_of(path, compressed=compressed)
-    delimiter = "\t" if ".tsv" in path.suffixes else _delimiter_of(_first_line(path, encoding, compressed=compressed))
+    delimiter = "\t" if ".tsv" in path.suffixes else _delimiter_of(_beginning(path, encoding, compressed=compressed))
     rows = _records(path, encoding, delimiter, compressed=compressed)
     try:
         header = next(rows, (0, []))[1]
@@ -227,16 +227,20 @@ def _first_undecodable_line(path: Path, encoding: str, *, compressed: bool) -> i
     return None if double else line
 
 
-def _first_line(path: Path, encoding: str, *, compressed: bool) -> str:
+def _beginning(path: Path, encoding: str, *, compressed: bool) -> str:
     with _open(path, compressed=compressed) as stream:
-        text = codecs.getincrementaldecoder(encoding)(errors="replace").decode(stream.read(_HEADER_LIMIT))
-    return next((line for line in text.splitlines() if line.strip()), "")
+        return codecs.getincrementaldecoder(encoding)(errors="replace").decode(stream.read(_HEADER_LIMIT))
 
 
-def _delimiter_of(header: str) -> str:
-    """The separator that splits the header line into most names, outside quotes; a comma where none occurs."""
-    outside = re.sub(r'"[^"]*"', "", header)
-    return max(_DELIMITERS, key=lambda d: (outside.count(d), -_DELIMITERS.index(d)))
+def _delimiter_of(text: str) -> str:
+    """The separator that splits the header into most names, outside quotes; a comma where none occurs.
+
+    A quote opens a cell only where one begins, and only a line feed or carriage return ends the header: not the separators of
+    records and paragraphs that ``str.splitlines`` knows.
+    """
+    outside = re.sub(r'(^|[,;\t|\r\n])"(?:[^"]|"")*"', r"\1", text)
+    header = next((line for line in re.split(r"[\r\n]+", outside) if line.strip()), "")
+    return max(_DELIMITERS, key=lambda d: (header.count(d), -_DELIMITERS.index(d)))
 
 
 def _records(path: Path, encoding: str, delimiter: str, *, compressed: bool) -> Generator[tuple[int, list[str]]]:

@@ -35,6 +35,21 @@ def test_text_of_japanese_users_reads_the_same_in_every_usual_encoding(tmp_path:
     assert _columns(raw, tmp_path / "out") == EXPECTED
 
 
+@pytest.mark.parametrize(
+    ("header", "names"),
+    [
+        ('"a|\x1eb","c"', ["a|\x1eb", "c"]),  # a record separator ends no line
+        ('"first;\nsecond;third",b', ["first;\nsecond;third", "b"]),
+        ('"say ""x;y""",b', ['say "x;y"', "b"]),
+        ('5" disk;price', ['5" disk', "price"]),  # a quote inside a cell is a quote
+    ],
+)
+def test_only_what_stands_outside_quotes_separates(tmp_path: Path, header: str, names: list[str]) -> None:
+    separator = ";" if header.startswith("5") else ","
+    (tmp_path / "in.csv").write_bytes(f"{header}\n1{separator}2\n".encode())
+    assert list(inspect(tmp_path / "in.csv").names) == names
+
+
 @pytest.mark.parametrize("separator", ["\t", ";", "|"])
 def test_separator_is_found(tmp_path: Path, separator: str) -> None:
     source = tmp_path / ("in.tsv" if separator == "\t" else "in.csv")
