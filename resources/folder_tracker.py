@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import tempfile
 import unicodedata
 import uuid
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Final, Literal
 from filelock import FileLock, Timeout
 
 from mlops_assets.errors import NotFound, UserError
+from mlops_assets.whole_files import write_whole
 from resources.thread_file import Thread, read_thread, write_thread
 from resources.tracker import Changes, Comment, Issue, Permission, Reaction
 
@@ -31,7 +31,6 @@ LOCK_SECONDS: Final = 30.0
 
 _FILE_NAME: Final = re.compile(r"(\d{4,9})(?:-.*)?\.md")
 _COUNTER: Final = ".last-number"
-_TEMPORARY: Final = ".writing-"
 
 
 class FolderTracker:
@@ -193,8 +192,6 @@ class FolderTracker:
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / ".lock", timeout=LOCK_SECONDS):
-                for left in self.folder.glob(f"{_TEMPORARY}*"):
-                    left.unlink(missing_ok=True)  # of a writer that was killed: nobody else writes now
                 yield
         except Timeout as error:
             raise UserError(
@@ -230,7 +227,7 @@ class FolderTracker:
         counter = self.folder / _COUNTER
         text = counter.read_text().strip() if counter.is_file() else ""
         last = max([int(text) if text.isdecimal() else 0, *self._paths()])
-        self._replace(counter, f"{last + 1}\n".encode())
+        write_whole(counter, f"{last + 1}\n", durable=True)
         return last + 1
 
     def _read(self, path: Path) -> Thread:
@@ -266,26 +263,8 @@ class FolderTracker:
         return entry
 
     def _write(self, path: Path, thread: Thread) -> None:
-        self._replace(path, write_thread(thread).encode("utf-8", "surrogateescape"))
-
-    def _replace(self, path: Path, content: bytes) -> None:
-        """Put ``content`` in place of the file at once, and on the disk before anyone hears of it."""
-        descriptor, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self.folder)
-        temporary = Path(name)
-        try:
-            with os.fdopen(descriptor, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)  # there is none once it has been renamed
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        # On the disk before anyone hears of it.
+        write_whole(path, write_thread(thread).encode("utf-8", "surrogateescape"), durable=True)
 
     def _issue(self, number: int, path: Path, thread: Thread) -> Issue:
         comments = tuple(self._identified(number, thread))

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from mlops_assets.errors import MlopsError
+from mlops_assets.whole_files import make_durable
 
 ISSUE_EVENTS: Final = ("issues", "issue_comment")
 PUSH_EVENTS: Final = ("push",)
@@ -238,11 +239,7 @@ class Inbox:
         finally:
             for left in folder.glob(f"{draft.name}*"):
                 left.unlink(missing_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        make_durable(folder)
 
     def _forget(self) -> None:
         if self._connection is not None:

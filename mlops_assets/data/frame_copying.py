@@ -45,6 +45,7 @@ from mlops_assets.data.kitti.tracking import TrackedObjects, read_tracking_label
 from mlops_assets.data.reasons import FileRejected, Reason, because
 from mlops_assets.errors import DataRejected, MlopsError, NotFound
 from mlops_assets.request.digest import sha256_of
+from mlops_assets.whole_files import make_durable, write_whole
 
 _FOLDERS: dict[Part, str] = {"image": "image_2", "cloud": "velodyne", "calibration": "calib", "labels": "label_2"}
 #: Frames being made, and notes of those that are finished; neither is there any more once the shard is.
@@ -160,7 +161,7 @@ class _Shard:
             (work / kept.key).chmod(0o444)
             (work / kept.key).replace(self.out / kept.key)
         content = FrameContent(frame_id=entry.object_id, source=source, files=files, objects=objects, findings=findings)
-        _write_whole(self.out / _FINISHED / f"{entry.object_id}.json", content.model_dump_json())
+        write_whole(self.out / _FINISHED / f"{entry.object_id}.json", content.model_dump_json())
         return content
 
     def _is_there(self, kept: KeptFile) -> bool:
@@ -260,7 +261,7 @@ class _Shard:
         kept = {file.key: file for content in whole for file in content.files.values()}
         for path in list((self.out / "training").rglob("*")):
             if path.is_dir() or path.relative_to(self.out).as_posix() in kept:
-                _make_durable(path)
+                make_durable(path)
             else:  # of a frame that was moved into place half, and is damaged now
                 path.unlink()
         lines = "".join(f"{kept[key].sha256}  {key}\n" for key in sorted(kept))
@@ -281,7 +282,7 @@ class _Shard:
             (CONTENTS, ShardContents(frames=tuple(whole)).model_dump_json(indent=1)),
             (SHARD, summary.model_dump_json(indent=1)),
         ):
-            _write_whole(self.out / name, text, durable=True)
+            write_whole(self.out / name, text, durable=True)
             (self.out / name).chmod(0o444)
         shutil.rmtree(self.out / _UNFINISHED, ignore_errors=True)
         shutil.rmtree(self.out / _FINISHED, ignore_errors=True)
@@ -323,25 +324,6 @@ def _reason(text: str, work: Path, kept: KeptFile) -> str:
 def _digest(path: Path) -> tuple[str, int]:
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest(), os.fstat(stream.fileno()).st_size
-
-
-def _make_durable(path: Path) -> None:
-    number = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)
-
-
-def _write_whole(path: Path, text: str, *, durable: bool = False) -> None:
-    beside = path.with_name(f".{path.name}")
-    beside.unlink(missing_ok=True)
-    beside.write_text(text, encoding="utf-8")
-    if durable:
-        _make_durable(beside)
-    beside.replace(path)
-    if durable:
-        _make_durable(path.parent)
 
 
 def _gone(root: Path, version: DatasetVersion) -> NotFound:

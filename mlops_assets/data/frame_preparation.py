@@ -7,9 +7,6 @@ How frames are split is in ``frame_splits``, what is refused in ``frame_quality`
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -37,6 +34,7 @@ from mlops_assets.data.quality import require_stop_rules
 from mlops_assets.errors import MlopsError
 from mlops_assets.request.digest import sha256_of
 from mlops_assets.request.schema import TrainingRequest
+from mlops_assets.whole_files import link_or_copy
 
 #: Kind of task -> files without which a frame is of no use to it; other kinds need labels alone.
 NEEDED: Final[Mapping[str, tuple[Part, ...]]] = {
@@ -46,7 +44,6 @@ NEEDED: Final[Mapping[str, tuple[Part, ...]]] = {
 GIVEN: Final[Mapping[str, tuple[Part, ...]]] = {"detection_2d": ("image", "calibration", "labels")}
 #: Kind of task -> what it looks at, so that frames which differ only in the rest are the same to it; others look at both.
 SHOWN: Final[Mapping[str, tuple[Part, ...]]] = {"detection_2d": ("image",), "detection_3d": ("cloud",)}
-_NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS, errno.EACCES)
 
 
 @dataclass(frozen=True)
@@ -183,29 +180,9 @@ def _write(out: Path, files: Sequence[tuple[Path, KeptFile]], splits: Mapping[Sp
         (out / "ImageSets").mkdir(parents=True, exist_ok=True)
         for name, ids in splits.items():
             (out / "ImageSets" / f"{name}.txt").write_text("".join(f"{frame_id}\n" for frame_id in ids), encoding="utf-8")
-        made: set[Path] = set()
         for done, (folder, file) in enumerate(files, start=1):
-            target = out / file.key
-            if target.parent not in made:
-                target.parent.mkdir(parents=True, exist_ok=True)
-                made.add(target.parent)
-            link(folder / file.key, target)
+            link_or_copy(folder / file.key, out / file.key)
             if done % 1000 == 0:
                 told(done / len(files), f"{done:,} / {len(files):,} files linked")
     except OSError as error:
         raise MlopsError(f"{error.filename or out}: {error.strerror or error}; free space or mend access") from error
-
-
-def link(source: Path, target: Path) -> None:
-    """Make ``target`` another name of ``source``, or a copy where the two disks or the file system know no links.
-
-    Raises:
-        OSError: neither can be done.
-    """
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_LINKS:
-            raise
-        shutil.copyfile(source, target)
-        target.chmod(0o444)

@@ -25,6 +25,7 @@ KIND_DISTRIBUTIONS: Final[dict[InputKind, tuple[str, ...]]] = {"rows": (), "imag
 _SHARED_MODULES = (
     "__init__.py",
     "errors.py",
+    "whole_files.py",
     "request/__init__.py",
     "request/schema.py",
     "request/vocabulary.py",
@@ -52,7 +53,6 @@ _KIND_MODULES: Final[dict[InputKind, tuple[str, ...]]] = {
     "points": (
         *_DETECTION,
         "serving/clouds.py",
-        "whole_files.py",
         "data/__init__.py",
         "data/kitti/__init__.py",
         "data/kitti/boxes.py",

@@ -14,8 +14,6 @@ Shapes, reading and atomic writing; who may write what and when is in ``deployme
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +22,7 @@ from pydantic import BaseModel, Field
 from mlops_assets.errors import IntegrityError
 from mlops_assets.request.schema import Frozen
 from mlops_assets.request.vocabulary import MODEL_ID_PATTERN, SEMANTIC_VERSION_PATTERN, Environment
+from mlops_assets.whole_files import write_whole
 
 POINTER = "endpoint.json"
 STATUS = "status.json"
@@ -131,13 +130,4 @@ def read_status(folder: Path) -> ServerStatus | None:
 
 def write_atomically(path: Path, content: BaseModel) -> None:
     """Replace ``path`` in one step: whoever reads it sees the old or the new content, also after a power cut."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    scratch = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content.model_dump_json(indent=2).encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)  # there is none once it has been renamed
+    write_whole(path, content.model_dump_json(indent=2) + "\n", durable=True, shared=True)

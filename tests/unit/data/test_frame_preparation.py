@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -15,7 +14,6 @@ from markdown_it import MarkdownIt
 from mlops_assets.data.dataset import PreparedDataset, QualityCheck
 from mlops_assets.data.forms import Preparation, installed_forms
 from mlops_assets.data.frame_copying import copy_shard
-from mlops_assets.data.frame_preparation import link
 from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.quality import QualityRejected
 from mlops_assets.reports.report_sections import quality
@@ -229,14 +227,3 @@ def test_the_real_frames_make_a_dataset_for_images_and_one_for_clouds(shared: Pa
     assert sum(images.rows.values()) == 14 and check(images, "files").passed and KittiCopy.open(out).image("000000").ndim == 3
     clouds, _ = prepare(source, task="detection_3d", work="clouds")
     assert sum(clouds.rows.values()) == 6 and clouds.removed["incomplete"] == 8
-
-
-def test_where_links_are_impossible_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "a").write_bytes(b"content")
-
-    def refuses(source: object, target: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", refuses)
-    link(tmp_path / "a", tmp_path / "b")
-    assert (tmp_path / "b").read_bytes() == b"content" and (tmp_path / "b").stat().st_nlink == 1
