@@ -24,6 +24,8 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from machine import cpu_model
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(REPOSITORY))
 
@@ -39,31 +41,21 @@ from mlops_assets.tasks.detection3d.task import CloudDetectionTask  # noqa: E402
 from sim.driving.config import WorldConfig  # noqa: E402
 from sim.driving.world import World, write_world  # noqa: E402
 
-CPU_INFO = Path("/proc/cpuinfo")
 RESULTS = REPOSITORY / "benchmarks" / "results" / "pointpillars_generated.json"
 #: Car 3D AP at the official overlap of 0.7 on unseen streets, as a share of the same on training streets.
 TARGET_SHARE = 0.8
 
 
-def cpu_model() -> str:
-    """The processor's name as the operating system tells it."""
-    for line in CPU_INFO.read_text().splitlines() if CPU_INFO.is_file() else ():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
 def write_dataset(folder: Path, frames: int, seed: int, config: WorldConfig, choose: bool) -> dict[str, int]:
     """A prepared dataset of generated streets; frames of each split. To choose settings, validation frames stand for the test."""
     write_world(folder, World(seed=seed, frames=frames, config=config))
-    ends = {"train": round(frames * 0.7), "validation": round(frames * 0.8), "test": frames}
-    begin = 0
-    rows: dict[str, int] = {}
-    for split, end in ends.items():
-        if choose and split == "test":
-            begin, end = ends["train"], ends["validation"]
-        (folder / "ImageSets" / f"{split}.txt").write_text("".join(f"{row:06d}\n" for row in range(begin, end)))
-        rows[split], begin = end - begin, end
+    train, validation = round(frames * 0.7), round(frames * 0.8)
+    members = {"train": range(train), "validation": range(train, validation), "test": range(validation, frames)}
+    if choose:
+        members["test"] = members["validation"]
+    for split, numbers in members.items():
+        (folder / "ImageSets" / f"{split}.txt").write_text("".join(f"{number:06d}\n" for number in numbers))
+    rows = {split: len(numbers) for split, numbers in members.items()}
     prepared = PreparedDataset(
         dataset_id="generated", version=f"sha256-{seed:016d}", form="kitti", target="objects", positive_class=None, columns=(),
         ignored={}, sensitive=(), timestamp=None, entity=None, rows=rows, removed={}, split="listed", seed=seed, target_counts={},
