@@ -8,8 +8,6 @@ a mended source heals the shard, and makes no whole frame twice. Copying is ``ml
 
 from __future__ import annotations
 
-import os
-import shutil
 from pathlib import Path
 
 from mlops_assets.data.dataset import KITTI, DatasetVersion
@@ -19,6 +17,7 @@ from mlops_assets.data.frame_registration import folder_of
 from mlops_assets.data.frame_shards import CONTENTS, SHARD, FrameList, ShardSummary
 from mlops_assets.errors import IntegrityError, NotFound, UserError
 from mlops_assets.request.digest import sha256_of
+from mlops_assets.whole_files import link_or_copy
 from resources.catalogue import Catalogue
 from resources.store import ObjectStore
 from resources.workshop import Workshop
@@ -128,8 +127,7 @@ class Shards:
         for path in [kept / CONTENTS, *(path for path in (kept / "training").rglob("*") if path.is_file())]:
             target = work / path.relative_to(kept)
             if not target.exists():
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _link(path, target)
+                link_or_copy(path, target)
 
     def _root(self, version: DatasetVersion, listed: FrameList) -> Path:
         """Where the copy is: where it was last registered from, else where it was first. Digests tell whether it is the same."""
@@ -142,13 +140,6 @@ class Shards:
 def _damaged(prefix: str) -> str:
     """The key under which stands where a shard is kept as long as it lacks frames."""
     return f"{prefix}.damaged"
-
-
-def _link(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:  # the cache of a remote store is on another disk, or the file system has no links
-        shutil.copy(path, target)
 
 
 def _as_asked(content: bytes, version: DatasetVersion, number: int) -> ShardSummary:
