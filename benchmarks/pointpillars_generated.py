@@ -56,14 +56,13 @@ def cpu_model() -> str:
 def write_dataset(folder: Path, frames: int, seed: int, config: WorldConfig, choose: bool) -> dict[str, int]:
     """A prepared dataset of generated streets; frames of each split. To choose settings, validation frames stand for the test."""
     write_world(folder, World(seed=seed, frames=frames, config=config))
-    ends = {"train": round(frames * 0.7), "validation": round(frames * 0.8), "test": frames}
-    begin = 0
-    rows: dict[str, int] = {}
-    for split, end in ends.items():
-        if choose and split == "test":
-            begin, end = ends["train"], ends["validation"]
-        (folder / "ImageSets" / f"{split}.txt").write_text("".join(f"{row:06d}\n" for row in range(begin, end)))
-        rows[split], begin = end - begin, end
+    train, validation = round(frames * 0.7), round(frames * 0.8)
+    members = {"train": range(train), "validation": range(train, validation), "test": range(validation, frames)}
+    if choose:
+        members["test"] = members["validation"]
+    for split, numbers in members.items():
+        (folder / "ImageSets" / f"{split}.txt").write_text("".join(f"{number:06d}\n" for number in numbers))
+    rows = {split: len(numbers) for split, numbers in members.items()}
     prepared = PreparedDataset(
         dataset_id="generated", version=f"sha256-{seed:016d}", form="kitti", target="objects", positive_class=None, columns=(),
         ignored={}, sensitive=(), timestamp=None, entity=None, rows=rows, removed={}, split="listed", seed=seed, target_counts={},
