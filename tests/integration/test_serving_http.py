@@ -170,7 +170,7 @@ def test_a_client_that_goes_away_costs_no_error_and_is_counted(tmp_path: Path) -
     port, log = free_port(), tmp_path / "log"
     process = start(fabricated.regression_package(tmp_path / "package"), port, log)
     client = Client(port)
-    wait_healthy(client, process, log)
+    wait_healthy(port, "/ping", process, log)
     try:
         with socket.create_connection(("127.0.0.1", port)) as raw:
             raw.sendall(b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{")

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 
 from mlops_assets.data.dataset import PreparedDataset
+from mlops_assets.data.kitti.boxes import in_lidar_boxes
+from mlops_assets.data.kitti.frames import KittiCopy
 from mlops_assets.data.kitti.labels import read_labels, write_labels
 from mlops_assets.errors import DataRejected, IntegrityError, UserError
 from mlops_assets.tasks.detection3d.cloud_features import CloudFeatures, spread
-from mlops_assets.tasks.detection3d.kitti_clouds import in_view
+from mlops_assets.tasks.detection3d.kitti_clouds import KittiLidarFrames, in_view
 from mlops_assets.tasks.detection3d.object_sampling import read_database
 from mlops_assets.tasks.detection3d.preparation import prepare
 from tests.unit.tasks.detection3d.cloud_worlds import request, write_dataset
@@ -63,7 +65,13 @@ def test_objects_to_put_in_come_from_the_training_split_only(dataset: Path, tmp_
     assert set(database.frames.tolist()) <= {f"{row:06d}" for row in IDS["train"]}
     labelled = sum(int((np.isin(read_labels(path).names, summary.classes)).sum()) for path in _labels(dataset, "train"))
     assert summary.objects["train"] == labelled
-    assert int(np.isin(database.names, summary.classes).sum()) == labelled
+    ids = [f"{row:06d}" for row in IDS["train"]]
+    frames = KittiLidarFrames(KittiCopy.open(dataset), ids, dict.fromkeys(ids, 414))
+    seen = sum(
+        int((in_lidar_boxes(frame.points, frame.boxes).any(axis=1) & np.isin(frame.names, summary.classes)).sum())
+        for frame in (frames[row] for row in range(len(ids)))
+    )
+    assert 0 < int(np.isin(database.names, summary.classes).sum()) == seen <= labelled
 
 
 def _labels(dataset: Path, split: str) -> list[Path]:

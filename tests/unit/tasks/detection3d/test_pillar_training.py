@@ -62,7 +62,7 @@ def same(one: Path, other: Path) -> bool:
 
 
 def test_one_generated_frame_is_learned_by_heart_and_found_again_through_onnx(tmp_path: Path) -> None:
-    made = generate_frame(1, 0, WorldConfig(azimuth_step=0.5))
+    made = generate_frame(1, 3, WorldConfig(azimuth_step=0.5))
     frame = training_frame(made.cloud, made.objects, made.calibration)
     settings = TINY.model_copy(update={"epochs": 60, "batch_size": 1})
     told: list[tuple[float, dict[str, float]]] = []
