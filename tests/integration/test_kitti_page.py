@@ -90,6 +90,31 @@ def test_measured_figures_of_the_page_are_those_of_the_result_files() -> None:
     says("PointPillars `slim` learns", f"{min(row['iou_3d'] for row in learned['labels']):.3f}", f"{learned['minutes']} minutes")
 
 
+def test_what_was_found_on_generated_streets_is_that_of_the_result_files() -> None:
+    table = PAGE.partition("<!-- generalisation")[2].partition("<!-- end of generalisation")[0]
+    rows = dict(re.findall(r"^\| (.+?) \| (\d.+?) \|$", table, flags=re.M))
+
+    def shown(mean: float, classes: dict[str, dict[str, float]], key: str) -> str:
+        assert list(classes) == ["Car", "Pedestrian", "Cyclist"]
+        return f"{mean:.3f} ({', '.join(f'{numbers[key]:.3f}' for numbers in classes.values())})"
+
+    images, clouds = result("yolox_generated"), result("pointpillars_generated")
+    assert images["judged_on"] == clouds["judged_on"] == "test"
+    both = [clouds[name] for name in ("training_streets", "unseen_streets")]
+    car = "Car 3D AP_R40@0.70 moderate"
+    assert rows == {
+        "YOLOX-nano mAP@0.5 (Car, Pedestrian, Cyclist)": " | ".join(
+            shown(images[name]["metrics"]["mAP@0.5"], images[name]["per_class"], "ap50") for name in ("training_frames", "unseen")
+        ),
+        "PointPillars `slim` mAP@0.5 in space (Car, Pedestrian, Cyclist)": " | ".join(
+            shown(one["mAP@0.5"], one["per_class"], "ap@0.5") for one in both
+        ),
+        f"PointPillars `slim` {car}": " | ".join(f"{one['kitti'][car]:.3f}" for one in both),
+    }
+    assert f"{images['hyperparameters']['epochs']} epochs of\n{images['frames']['train']} streets" in PAGE
+    assert f"{clouds['request']['epochs']} epochs of {clouds['world']['frames']['train']} streets" in PAGE
+
+
 def test_the_steps_of_a_request_are_those_of_the_result_file() -> None:
     told = PAGE.partition("<!-- steps from")[2].partition("<!-- end of steps")[0].strip().splitlines()[3:]
     steps = ("decode", "preprocess", "network", "postprocess", "http", "end_to_end", "fastest_end_to_end")
