@@ -14,7 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import msgspec
-from granian._granian import RSGIProtocolClosed
+from granian.rsgi import ProtocolClosed  # type: ignore[attr-defined]  # public, its module has no __all__
 
 from mlops_assets.serving.answering import Answer, PredictionFailed, Reader
 from mlops_assets.serving.limits import BODY_SECONDS, MAX_HELD_BYTES
@@ -81,7 +81,7 @@ class Application:
             started = perf_counter()
             try:
                 status, headers, body = await self._invocations(scope, protocol)
-            except RSGIProtocolClosed:
+            except ProtocolClosed:
                 # The client went away while it sent the body: nobody is left to answer, and its time tells nothing.
                 self._metrics.request(path, _CLIENT_GONE)
                 return
@@ -227,7 +227,7 @@ async def _read_body(protocol: Any, size: int | None, limit: int) -> bytes:
 
     Raises:
         InputRefused: 408 for a body that does not arrive, 413 for one over the limit.
-        RSGIProtocolClosed: the client went away.
+        ProtocolClosed: the client went away.
     """
     try:
         async with asyncio.timeout(BODY_SECONDS):
