@@ -21,6 +21,7 @@ from mlops_assets.request.schema import TrainingRequest
 from mlops_assets.serving.package import MANIFEST, make_manifest
 from mlops_assets.tasks.interface import InputField, Signature
 from resources.experiments import MlflowTracker
+from tests.forks import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -318,7 +319,7 @@ def test_killed_after_any_write_the_same_calls_again_leave_one_of_each(tmp_path:
         home.mkdir()
         (home / "mlflow.db").write_bytes(empty_store)
         tracker = MlflowTracker(f"sqlite:///{home / 'mlflow.db'}", home / "artifacts")
-        child = os.fork()
+        child = forked()
         if child == 0:
             kill_after_call(number)
             everything(tracker, package, artifacts)

@@ -30,6 +30,8 @@ from resources.endpoints import Endpoints, LocalEndpoints
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "serving"))
 import fabricated
 
+from tests.forks import forked
+
 pytestmark = [pytest.mark.service]
 WHO = {"who": "tester", "why": "test"}
 
@@ -158,7 +160,7 @@ def test_a_deployment_killed_half_way_is_finished_by_the_next_one(root: Path, pa
     deploy(root, "churn", "dev", packages["v1.0.0"], **WHO)
     chance = random.Random(3)
     for _ in range(3):
-        pid = os.fork()
+        pid = forked()
         if pid == 0:
             try:
                 deploy(root, "churn", "dev", packages["v1.1.0"], **WHO)
