@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mlops_assets.data.kitti.boxes import (
@@ -40,6 +40,7 @@ def labelled(frame: GeneratedFrame) -> tuple[np.ndarray, np.ndarray]:
 
 
 @given(numbers, numbers)
+@example(2298, 25048)
 @frames
 def test_without_noise_every_point_of_an_object_lies_in_its_label_and_no_other_point_does(seed: int, number: int) -> None:
     frame = generate_frame(seed, number, EXACT)
@@ -47,7 +48,9 @@ def test_without_noise_every_point_of_an_object_lies_in_its_label_and_no_other_p
     inside = in_camera_boxes(frame.cloud, boxes, frame.calibration, margin=0.002)  # coordinates are whole millimetres
     for row, track in enumerate(tracks):
         own = frame.owners == track
-        assert own.sum() >= EXACT.label_points
+        # Through the frame of a bicycle the LiDAR reaches what stands behind it, inside the same box.
+        assert own.any()
+        assert inside[row].sum() >= EXACT.label_points
         assert inside[row, own].all()
         strange = inside[row] & ~own & (frame.owners >= 0)
         assert not strange.any()
